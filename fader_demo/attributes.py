@@ -1,0 +1,296 @@
+"""The attributes a model edits: their names, kinds, ranges, and the numbers the networks see.
+
+Three representations of the same thing:
+
+- *values*: what people and sliders use, one entry per attribute, in the attribute's own unit;
+- *code*: what the decoder is conditioned on, a vector of ``schema.code_size`` numbers;
+- *prediction*: what a network that reads attributes (estimator, discriminator) puts out, a
+  vector of ``schema.prediction_size`` logits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+Kind = Literal["binary", "categorical", "continuous"]
+Value = float | str
+
+CONTINUOUS_BINS = 8
+"""Bins in which a continuous attribute is predicted (Devis et al. 2023, arXiv 2302.13542)."""
+
+
+class SchemaError(ValueError):
+    """A schema or a value that cannot be right; the message names the attribute."""
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """One attribute, as the model knows it and as a person sees it.
+
+    name: the key in values; label: what a slider shows (default: the name with spaces).
+    range: the ends of the training labels: (0, 1) for binary, the attribute's own unit for
+    continuous, ignored for categorical.
+    slider: how far a slider goes, usually beyond ``range`` at both ends.
+    default: where a slider stands when nothing is known about a face.
+    choices: the K class names of a categorical attribute.
+    """
+
+    name: str
+    kind: Kind = "binary"
+    label: str = ""
+    group: str = "Face"
+    range: tuple[float, float] = (0.0, 1.0)
+    slider: tuple[float, float] = (-1.0, 2.0)
+    default: float = 0.0
+    unit: str = ""
+    choices: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._check_texts()
+        object.__setattr__(self, "label", self.label or self.name.replace("_", " "))
+        for pair in ("range", "slider"):
+            object.__setattr__(self, pair, _interval(self.name, pair, getattr(self, pair)))
+        object.__setattr__(self, "choices", tuple(self.choices))
+        object.__setattr__(self, "default", _finite(self.name, self.default))
+        if self.kind not in ("binary", "categorical", "continuous"):
+            raise SchemaError(f"Attribute {self.name}: unknown kind {self.kind!r}.")
+        if self.kind == "binary" and self.range != (0.0, 1.0):
+            raise SchemaError(f"Attribute {self.name}: a binary attribute's range is [0, 1].")
+        if self.kind == "categorical":
+            if len(self.choices) < 2 or len(set(self.choices)) != len(self.choices):
+                raise SchemaError(
+                    f"Attribute {self.name}: a categorical attribute needs two or more "
+                    "different choices."
+                )
+            self.number(self.default)
+        elif not self.slider[0] <= self.default <= self.slider[1]:
+            raise SchemaError(f"Attribute {self.name}: default lies outside the slider.")
+
+    def _check_texts(self) -> None:
+        """A schema may come from a stranger's file, where a text can be anything."""
+        if not isinstance(self.name, str) or not self.name:
+            raise SchemaError(f"An attribute's name must be a text, not {self.name!r}.")
+        for what in ("kind", "label", "group", "unit"):
+            if not isinstance(getattr(self, what), str):
+                raise SchemaError(f"Attribute {self.name}: {what} must be a text.")
+        if not isinstance(self.choices, (list, tuple)) or not all(
+            isinstance(choice, str) for choice in self.choices
+        ):
+            raise SchemaError(f"Attribute {self.name}: choices must be a list of texts.")
+
+    @property
+    def code_size(self) -> int:
+        """Numbers this attribute takes in the decoder's code."""
+        return len(self.choices) if self.kind == "categorical" else 2
+
+    @property
+    def prediction_size(self) -> int:
+        """Logits this attribute takes in a prediction."""
+        return {
+            "binary": 1,
+            "categorical": len(self.choices),
+            "continuous": CONTINUOUS_BINS,
+        }[self.kind]
+
+    def number(self, value: Value) -> float:
+        """The value as a finite float; a categorical choice's name becomes its index."""
+        if self.kind == "categorical" and isinstance(value, str):
+            if value not in self.choices:
+                raise SchemaError(
+                    f"{self.name} has no choice {value!r}; it has {', '.join(self.choices)}."
+                )
+            return float(self.choices.index(value))
+        number = _finite(self.name, value)
+        if self.kind == "categorical" and not (
+            number.is_integer() and 0 <= number < len(self.choices)
+        ):
+            raise SchemaError(f"{self.name} has no choice number {value!r}.")
+        return number
+
+    def clamp(self, value: Value) -> float:
+        """``number(value)`` held within the slider's limits."""
+        number = self.number(value)
+        if self.kind == "categorical":
+            return number
+        return min(max(number, self.slider[0]), self.slider[1])
+
+    def encode(self, values: Tensor) -> Tensor:
+        """Values (N,) -> this attribute's part of the code (N, code_size).
+
+        Binary and continuous: [1 - u, u] with u = 0 and 1 at the ends of ``range`` (the paper's
+        coding, section 3.1), linear beyond them. Categorical: one-hot.
+        """
+        if self.kind == "categorical":
+            return torch.nn.functional.one_hot(values.long(), len(self.choices)).to(values.dtype)
+        low, high = self.range
+        u = (values - low) / (high - low)
+        return torch.stack([1 - u, u], dim=1)
+
+    def decode(self, code: Tensor) -> Tensor:
+        """The inverse of ``encode``: (N, code_size) -> (N,)."""
+        if self.kind == "categorical":
+            return code.argmax(dim=1).to(code.dtype)
+        low, high = self.range
+        return low + code[:, 1] * (high - low)
+
+    def target(self, values: Tensor) -> Tensor:
+        """Labels (N,) -> soft targets (N, prediction_size) in [0, 1].
+
+        A continuous value is split between the two nearest bin centres, so the expectation over
+        bins is the value itself.
+        """
+        if self.kind == "binary":
+            return values.clamp(0, 1).unsqueeze(1)
+        if self.kind == "categorical":
+            return self.encode(values)
+        position = self.encode(values)[:, 1].clamp(0, 1) * (CONTINUOUS_BINS - 1)
+        centres = torch.arange(CONTINUOUS_BINS, device=values.device, dtype=values.dtype)
+        return (1 - (position.unsqueeze(1) - centres).abs()).clamp(min=0)
+
+    def read(self, logits: Tensor) -> Tensor:
+        """Logits (N, prediction_size) -> values (N,): probability, class index or expectation."""
+        if self.kind == "binary":
+            return logits.squeeze(1).sigmoid()
+        if self.kind == "categorical":
+            return logits.argmax(dim=1).to(logits.dtype)
+        low, high = self.range
+        centres = torch.linspace(low, high, CONTINUOUS_BINS, device=logits.device)
+        return logits.softmax(dim=1) @ centres.to(logits.dtype)
+
+
+class AttributeSchema(Sequence[Attribute]):
+    """The attributes of one model, in the order of its code. Travels with the weights."""
+
+    def __init__(self, attributes: Sequence[Attribute]) -> None:
+        self._attributes = tuple(attributes)
+        if not self._attributes:
+            raise SchemaError("A schema needs at least one attribute.")
+        if len(set(self.names)) != len(self.names):
+            raise SchemaError("Two attributes of the schema share a name.")
+
+    @classmethod
+    def from_config(cls, config: Sequence[Mapping[str, Any]]) -> AttributeSchema:
+        """From JSON-like dicts, as ``to_config`` writes them. Unknown keys are errors."""
+        known = {field.name for field in fields(Attribute)}
+        attributes = []
+        for entry in config:
+            if not isinstance(entry, Mapping) or "name" not in entry:
+                raise SchemaError(f"An attribute needs at least a name; this has none: {entry!r}.")
+            unknown = set(entry) - known
+            if unknown:
+                raise SchemaError(
+                    f"Attribute {entry['name']!r}: unknown setting {min(unknown, key=str)!r}."
+                )
+            attributes.append(Attribute(**entry))
+        return cls(attributes)
+
+    def to_config(self) -> list[dict[str, Any]]:
+        """JSON-like dicts that ``from_config`` reads back to an equal schema."""
+        return [
+            {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(attribute).items()}
+            for attribute in self
+        ]
+
+    def __len__(self) -> int:
+        return len(self._attributes)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, str):
+            return self._attributes[self.index_of(index)]
+        return self._attributes[index]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AttributeSchema) and self._attributes == other._attributes
+
+    def __hash__(self) -> int:
+        return hash(self._attributes)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(attribute.name for attribute in self._attributes)
+
+    @property
+    def defaults(self) -> dict[str, float]:
+        return {attribute.name: attribute.default for attribute in self._attributes}
+
+    @property
+    def code_size(self) -> int:
+        return sum(attribute.code_size for attribute in self._attributes)
+
+    @property
+    def prediction_size(self) -> int:
+        return sum(attribute.prediction_size for attribute in self._attributes)
+
+    def index_of(self, name: str) -> int:
+        """Position of an attribute; SchemaError (a ValueError) names the known ones."""
+        try:
+            return self.names.index(name)
+        except ValueError:
+            raise SchemaError(
+                f"There is no attribute {name!r}; this model has {', '.join(self.names)}."
+            ) from None
+
+    def numbers(self, values: Mapping[str, Value]) -> dict[str, float]:
+        """Checked values: every name known, every value finite. Not clamped to the sliders."""
+        return {name: self[name].number(value) for name, value in values.items()}
+
+    def table(self, values: Mapping[str, Value]) -> Tensor:
+        """Values -> (1, attributes) in schema order; attributes not named take their default."""
+        checked = self.defaults | self.numbers(values)
+        return torch.tensor([[checked[name] for name in self.names]])
+
+    def values(self, table: Tensor) -> dict[str, float]:
+        """One row (attributes,) -> values."""
+        return dict(zip(self.names, table.tolist(), strict=True))
+
+    def encode(self, table: Tensor) -> Tensor:
+        """Values (N, attributes) -> the decoder's code (N, code_size)."""
+        columns = zip(self._attributes, table.unbind(1), strict=True)
+        return torch.cat([attribute.encode(column) for attribute, column in columns], dim=1)
+
+    def decode(self, code: Tensor) -> Tensor:
+        """The decoder's code (N, code_size) -> values (N, attributes)."""
+        parts = code.split([attribute.code_size for attribute in self._attributes], dim=1)
+        columns = zip(self._attributes, parts, strict=True)
+        return torch.stack([attribute.decode(part) for attribute, part in columns], dim=1)
+
+    def split_prediction(self, prediction: Tensor) -> list[Tensor]:
+        """(N, prediction_size) -> one (N, attribute.prediction_size) per attribute."""
+        return list(prediction.split([a.prediction_size for a in self._attributes], dim=1))
+
+    def target(self, table: Tensor) -> Tensor:
+        """Labels (N, attributes) -> soft targets (N, prediction_size)."""
+        columns = zip(self._attributes, table.unbind(1), strict=True)
+        return torch.cat([attribute.target(column) for attribute, column in columns], dim=1)
+
+    def read(self, prediction: Tensor) -> Tensor:
+        """Logits (N, prediction_size) -> values (N, attributes)."""
+        parts = self.split_prediction(prediction)
+        columns = zip(self._attributes, parts, strict=True)
+        return torch.stack([attribute.read(part) for attribute, part in columns], dim=1)
+
+
+def _interval(name: str, what: str, pair: Any) -> tuple[float, float]:
+    if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+        raise SchemaError(f"Attribute {name}: {what} needs two numbers.")
+    low, high = (_finite(name, end) for end in pair)
+    if not low < high:
+        raise SchemaError(f"Attribute {name}: {what} must rise from low to high.")
+    return low, high
+
+
+def _finite(name: str, value: Any) -> float:
+    """The value as a finite float. A text is none, even one that spells a number."""
+    try:
+        number = math.nan if isinstance(value, str) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise SchemaError(f"{name} needs a number, not {value!r}.")
+    return number

@@ -1,0 +1,274 @@
+"""The editor: a photo is opened once (found, aligned, encoded); an edit runs the decoder alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from fader_demo import faces
+from fader_demo.attributes import Attribute, AttributeSchema, Value
+from fader_demo.estimator import AttributeEstimator
+from fader_demo.model import Fader
+from fader_demo.photos import PhotoSource, read_photo
+from fader_demo.pretrained import load_model
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Face:
+    """One face of an opened photo, with all that an edit needs but the decoder.
+
+    photo: upright RGB, at its own resolution.
+    found: every face in the photo, largest first; ``found[index]`` is this one.
+    alignment: where the aligned face lies in the photo.
+    aligned: the face cut out, S x S, as the encoder saw it.
+    latent: (C, h, w), made once.
+    values: the estimated attributes, where the sliders start.
+    unedited: (3, S, S) in [-1, 1], the latent decoded at ``values``. What an edit changes is
+    measured from here.
+    """
+
+    photo: Image.Image
+    found: tuple[faces.Face, ...]
+    index: int
+    alignment: faces.Alignment
+    aligned: Image.Image
+    latent: Tensor
+    values: dict[str, float]
+    unedited: Tensor
+    _drawn: dict[tuple[str, int], Image.Image] = field(default_factory=dict)
+
+    @property
+    def boxes(self) -> list[tuple[float, float, float, float]]:
+        """Left, top, right, bottom of every face found, in photo pixels, largest face first."""
+        return [face.box for face in self.found]
+
+    def aligned_at(self, size: int) -> Image.Image:
+        """The face cut out of the photo at ``size`` pixels a side; drawn once."""
+        if size == self.alignment.size:
+            return self.aligned
+        key = ("aligned", size)
+        if key not in self._drawn:
+            self._drawn[key] = faces.crop(self.photo, self.alignment.resized(size))
+        return self._drawn[key]
+
+    def photo_at(self, max_side: int | None) -> Image.Image:
+        """The photo, its long side at most ``max_side`` pixels; drawn once."""
+        longest = max(self.photo.size)
+        if max_side is None or longest <= max_side:
+            return self.photo
+        key = ("photo", max_side)
+        if key not in self._drawn:
+            width, height = (max(1, round(s * max_side / longest)) for s in self.photo.size)
+            self._drawn[key] = self.photo.resize((width, height), Image.Resampling.LANCZOS)
+        return self._drawn[key]
+
+
+class Editor:
+    """Opens photos and renders their faces at any attribute values.
+
+    Values are named, in each attribute's own unit; those not named stay at ``face.values``.
+    Values beyond a slider's limits are held at them. An unknown name, NaN or a value that is no
+    number raises SchemaError (a ValueError).
+
+    Nothing in an editor changes after it is made, so any number of threads may share one.
+    """
+
+    def __init__(
+        self,
+        fader: Fader,
+        estimator: AttributeEstimator,
+        device: torch.device | str | None = None,
+    ) -> None:
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.fader = fader.to(self.device).eval()
+        self.estimator = estimator.to(self.device).eval()
+        self.aligner = faces.FaceAligner(fader.image_size)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        revision: str | None = None,
+        device: torch.device | str | None = None,
+    ) -> Editor:
+        """The editor of a model folder or a Hub id ("owner/name", at ``revision``).
+
+        Raises ModelError (a ValueError) that says which file is missing or wrong, and why.
+        """
+        return cls(*load_model(source, revision), device)
+
+    @property
+    def schema(self) -> AttributeSchema:
+        """Names, kinds, ranges and labels of the attributes; they travel with the weights."""
+        return self.fader.schema
+
+    @property
+    def image_size(self) -> int:
+        """S, the side in pixels of the face that the model sees and draws."""
+        return self.fader.image_size
+
+    def open(self, photo: PhotoSource, face: int = 0) -> Face:
+        """Find, align and encode a face; ``face`` counts from the largest.
+
+        Raises PhotoError (NoFaceError among them) with a message for the visitor, or IndexError.
+        """
+        image = read_photo(photo)
+        found = tuple(self.aligner.detect(image))
+        if not found:
+            raise faces.NoFaceError()
+        return self._encode(image, found, face)
+
+    def choose(self, face: Face, index: int) -> Face:
+        """Another face of the same photo, without reading or searching the photo again."""
+        return face if index == face.index else self._encode(face.photo, face.found, index)
+
+    def render(
+        self, face: Face, values: Mapping[str, Value], size: int | None = None
+    ) -> Image.Image:
+        """The aligned face with the edit: RGB, ``size`` pixels a side (default S).
+
+        The photo's own pixels plus the difference between two decodes (edited minus unedited):
+        with no edit it is the aligned photo, and what no decoder draws (pores, hairs) stays.
+        """
+        delta = self._deltas(face, [self._complete(face, values)])[0]
+        return _add(face.aligned_at(size or self.image_size), delta)
+
+    def reconstruct(self, face: Face, values: Mapping[str, Value] | None = None) -> Image.Image:
+        """What the decoder alone draws, S x S: for evaluation, and to see what the model knows."""
+        decoded = self._decode(face.latent, [self._complete(face, values or {})])[0]
+        return _to_image((decoded + 1) * 127.5)
+
+    def paste(
+        self, face: Face, values: Mapping[str, Value], max_side: int | None = None
+    ) -> Image.Image:
+        """The whole photo at its own resolution, the edit blended in.
+
+        With every value where it started, the photo comes back pixel for pixel. ``max_side``
+        makes a preview instead, its long side at most that many pixels.
+        """
+        photo = face.photo_at(max_side)
+        complete = self._complete(face, values)
+        if complete == face.values:
+            return photo.copy()
+        delta = self._deltas(face, [complete])[0]
+        alignment = face.alignment.scaled(max(photo.size) / max(face.photo.size))
+        return Image.fromarray(faces.paste(np.array(photo), delta.permute(1, 2, 0), alignment))
+
+    def strip(
+        self,
+        face: Face,
+        name: str,
+        strengths: Sequence[Value],
+        values: Mapping[str, Value] | None = None,
+        size: int = 256,
+    ) -> Image.Image:
+        """One attribute at several strengths, side by side and labelled, in one image.
+
+        The other attributes stand at ``values``. Each face is ``size`` pixels a side; all are
+        drawn by one pass of the decoder.
+        """
+        if not len(strengths):
+            raise ValueError("A strip needs at least one strength.")
+        attribute: Attribute = self.schema[name]
+        rows = [self._complete(face, {**(values or {}), name: s}) for s in strengths]
+        deltas = self._deltas(face, rows)
+        pictures = [_add(face.aligned_at(size), delta) for delta in deltas]
+        return _side_by_side(pictures, [_caption(attribute, row[name]) for row in rows])
+
+    @torch.inference_mode()
+    def _encode(self, photo: Image.Image, found: tuple[faces.Face, ...], index: int) -> Face:
+        if not 0 <= index < len(found):
+            raise IndexError(
+                f"There is no face number {index}: this photo shows {len(found)}, counted from 0."
+            )
+        aligned, alignment = self.aligner.align(photo, found[index])
+        image = _to_tensor(aligned).to(self.device)
+        values = self._estimate(image)
+        latent = self.fader.encode(image)[0]
+        unedited = self._decode(latent, [values])[0]
+        return Face(photo, found, index, alignment, aligned, latent, values, unedited)
+
+    def _estimate(self, image: Tensor) -> dict[str, float]:
+        """Aligned face (1, 3, S, S) -> values, held within the sliders."""
+        read = self.schema.values(self.estimator.read(image)[0])
+        return {name: self.schema[name].clamp(value) for name, value in read.items()}
+
+    def _complete(self, face: Face, values: Mapping[str, Value]) -> dict[str, float]:
+        """Every attribute's value: those named, checked and clamped, the others as estimated."""
+        named = {name: self.schema[name].clamp(value) for name, value in values.items()}
+        return face.values | named
+
+    @torch.inference_mode()
+    def _decode(self, latent: Tensor, rows: Sequence[Mapping[str, float]]) -> Tensor:
+        """One latent (C, h, w) at N complete sets of values -> (N, 3, S, S) in [-1, 1]."""
+        table = torch.cat([self.schema.table(row) for row in rows]).to(latent.device)
+        return self.fader.decode(latent.expand(len(rows), -1, -1, -1), table)
+
+    @torch.inference_mode()
+    def _deltas(self, face: Face, rows: Sequence[dict[str, float]]) -> Tensor:
+        """What each set of values changes: (N, 3, S, S) in 8-bit levels, on the CPU.
+
+        Values equal to the face's own are not decoded: rounding must not make them an edit.
+        """
+        deltas = torch.zeros(len(rows), *face.unedited.shape)
+        edited = [i for i, row in enumerate(rows) if row != face.values]
+        if edited:
+            decoded = self._decode(face.latent, [rows[i] for i in edited])
+            deltas[edited] = ((decoded - face.unedited) * 127.5).to(deltas)
+        return deltas
+
+
+def _to_tensor(image: Image.Image) -> Tensor:
+    """RGB image -> (1, 3, H, W) in [-1, 1]."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 127.5 - 1
+
+
+def _to_image(levels: Tensor) -> Image.Image:
+    """(3, H, W) in 8-bit levels, any of them beyond 0..255 -> RGB image."""
+    pixels = levels.round().clamp(0, 255).to(torch.uint8)
+    return Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy())
+
+
+def _add(picture: Image.Image, delta: Tensor) -> Image.Image:
+    """A square picture plus a difference (3, S, S) in 8-bit levels, resampled to its size."""
+    if not delta.any():
+        return picture.copy()
+    if delta.shape[-1] != picture.width:
+        delta = F.interpolate(delta[None], picture.size, mode="bicubic", antialias=True)[0]
+    return _to_image(torch.from_numpy(np.array(picture)).permute(2, 0, 1) + delta)
+
+
+def _caption(attribute: Attribute, value: float) -> str:
+    if attribute.kind == "categorical":
+        return f"{attribute.label}: {attribute.choices[int(value)]}"
+    return f"{attribute.label} {round(value, 2):g} {attribute.unit}".rstrip()
+
+
+def _side_by_side(pictures: Sequence[Image.Image], captions: Sequence[str]) -> Image.Image:
+    """Square pictures of one size in a row, each with its caption beneath."""
+    size = pictures[0].width
+    points = _caption_points(captions, size)
+    line = round(points * 1.6)
+    sheet = Image.new("RGB", (size * len(pictures), size + line), "white")
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(points)
+    for i, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+        sheet.paste(picture, (i * size, 0))
+        middle = (i * size + size / 2, size + line / 2)
+        draw.text(middle, caption, fill="black", font=font, anchor="mm")
+    return sheet
+
+
+def _caption_points(captions: Sequence[str], width: int) -> int:
+    """A font size that reads well and lets the longest caption fit beneath its picture."""
+    wanted = max(12, width // 14)
+    font = ImageFont.load_default(wanted)
+    longest = max(font.getlength(caption) for caption in captions)
+    return max(10, min(wanted, int(wanted * 0.94 * width / longest)))

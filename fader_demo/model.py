@@ -1,0 +1,154 @@
+"""The Fader Network (Lample et al. 2017, arXiv 1706.00409): encoder, decoder, and the pair."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from huggingface_hub import PyTorchModelHubMixin
+from torch import Tensor, nn
+
+from fader_demo.attributes import AttributeSchema
+
+
+def block_widths(width: int, max_width: int, depth: int) -> list[int]:
+    """Channels after each of the ``depth`` halvings: doubling from ``width`` up to a cap."""
+    return [min(width * 2**level, max_width) for level in range(depth)]
+
+
+class Encoder(nn.Module):
+    """Image (N, 3, S, S) in [-1, 1] -> latent (N, C, S / 2**depth, S / 2**depth).
+
+    Convolutions 4x4 of stride 2, batch normalisation on all but the first, LeakyReLU 0.2
+    (paper, section 3.3). The latent is normalised per channel and not rectified, so the encoder
+    cannot get past the discriminator by shrinking or shifting it.
+    """
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        blocks: list[nn.Module] = []
+        channels = 3
+        for level, width in enumerate(widths):
+            first, last = level == 0, level == len(widths) - 1
+            layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1, bias=first)]
+            if not first or last:
+                layers.append(nn.BatchNorm2d(width, affine=not last))
+            if not last:
+                layers.append(nn.LeakyReLU(0.2))
+            blocks.append(nn.Sequential(*layers))
+            channels = width
+        self.blocks = nn.Sequential(*blocks)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.blocks(image)
+
+
+class ConditionedUpsample(nn.Module):
+    """Transposed convolution 4x4, stride 2, of [x, code planes]: (N, C, h, w) -> (N, C', 2h, 2w).
+
+    The paper spreads the code over the plane and concatenates it to the input (section 3.3). A
+    constant plane's contribution is the same at every interior position of equal parity, so it
+    is computed on a 2x2 plane and tiled, which gives the same result for far less work.
+    """
+
+    def __init__(self, in_channels: int, code_size: int, out_channels: int, bias: bool) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.conv = nn.ConvTranspose2d(in_channels + code_size, out_channels, 4, 2, 1, bias=bias)
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        weight_x, weight_code = self.conv.weight.split(
+            [self.in_channels, self.conv.in_channels - self.in_channels]
+        )
+        from_x = F.conv_transpose2d(x, weight_x, self.conv.bias, 2, 1)
+        planes = code[:, :, None, None].expand(-1, -1, 2, 2)
+        from_code = F.conv_transpose2d(planes, weight_code, None, 2, 1)
+        return from_x + _tile(_tile(from_code, 2, x.shape[2]), 3, x.shape[3])
+
+
+def _tile(response: Tensor, dim: int, size: int) -> Tensor:
+    """Rows (edge, odd, even, edge) of a 2-wide plane's response -> those of a ``size``-wide one."""
+    first, inner, last = response.split([1, 2, 1], dim)
+    repeats = [1, 1, 1, 1]
+    repeats[dim] = size - 1
+    return torch.cat([first, inner.repeat(repeats), last], dim)
+
+
+class Decoder(nn.Module):
+    """Latent (N, C, h, w) and code (N, code_size) -> image (N, 3, S, S) in [-1, 1].
+
+    Mirrors the encoder with transposed convolutions, batch normalisation and ReLU, Tanh at the
+    end; the code enters every layer (paper, section 3.3).
+    """
+
+    def __init__(self, widths: Sequence[int], code_size: int) -> None:
+        super().__init__()
+        outputs = [*reversed(widths[:-1]), 3]
+        inputs = list(reversed(widths))
+        last = len(outputs) - 1
+        self.upsamples = nn.ModuleList(
+            ConditionedUpsample(inputs[i], code_size, outputs[i], bias=i == last)
+            for i in range(len(outputs))
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in outputs[:-1])
+
+    def forward(self, latent: Tensor, code: Tensor) -> Tensor:
+        x = latent
+        for upsample, norm in zip(self.upsamples, self.norms, strict=False):
+            x = F.relu(norm(upsample(x, code)))
+        return torch.tanh(self.upsamples[-1](x, code))
+
+
+class Fader(
+    nn.Module,
+    PyTorchModelHubMixin,
+    library_name="fader-demo",
+    tags=["fader-network", "face-editing", "image-to-image"],
+):
+    """Encoder, decoder and the schema of the attributes that the decoder is told.
+
+    attributes: the schema as JSON (``AttributeSchema.to_config``). image_size: S, a multiple of
+    ``2**(depth + 1)``. width, max_width, depth: channels after the first halving, their cap, and
+    the number of halvings. The paper's model: image_size 256, width 32, max_width 512, depth 6.
+    """
+
+    def __init__(
+        self,
+        attributes: Sequence[Mapping[str, Any]],
+        image_size: int = 128,
+        width: int = 32,
+        max_width: int = 512,
+        depth: int = 5,
+    ) -> None:
+        super().__init__()
+        if image_size % 2 ** (depth + 1) or image_size < 2 ** (depth + 1):
+            raise ValueError(
+                f"image_size {image_size} must be a multiple of 2**(depth + 1) = {2 ** (depth + 1)}"
+            )
+        self.schema = AttributeSchema.from_config(attributes)
+        self.image_size = image_size
+        widths = block_widths(width, max_width, depth)
+        self.latent_shape = (widths[-1], image_size // 2**depth, image_size // 2**depth)
+        self.encoder = Encoder(widths)
+        self.decoder = Decoder(widths, self.schema.code_size)
+
+    def encode(self, image: Tensor) -> Tensor:
+        """Image (N, 3, S, S) in [-1, 1] -> latent (N, *latent_shape)."""
+        return self.encoder(image)
+
+    def decode(self, latent: Tensor, values: Tensor) -> Tensor:
+        """Latent (N, *latent_shape), attribute values (N, attributes) -> image in [-1, 1]."""
+        return self.decoder(latent, self.schema.encode(values))
+
+    def forward(self, image: Tensor, values: Tensor, noise: float = 0.0) -> tuple[Tensor, Tensor]:
+        """Image, values -> latent and reconstruction, from one encoder pass.
+
+        noise: standard deviation of Gaussian noise added to the (unit variance) latent, in
+        training: it bounds what can be hidden in small amplitudes.
+        """
+        latent = self.encode(image)
+        if noise:
+            latent = latent + noise * torch.randn_like(latent)
+        return latent, self.decode(latent, values)

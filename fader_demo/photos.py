@@ -1,0 +1,197 @@
+"""Reading a photo: whatever a visitor or a data set hands over becomes an upright 8-bit RGB image.
+
+The size is read from the file's header before a single pixel is decoded, so that a small file which
+unpacks to gigabytes (a decompression bomb) is refused at no cost. Nothing but pixels survives: EXIF,
+GPS position, thumbnails and comments stay behind.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps
+
+MIN_SIDE = 40
+"""Pixels of the shorter side below which no face can be found and edited."""
+
+MAX_PIXELS = 40_000_000
+"""Pixels (width times height) above which a photo is not decoded."""
+
+PhotoSource = Image.Image | str | Path | NDArray[Any]
+
+_DAMAGED = "This image could not be read. Save it again as JPEG or PNG and try that file."
+
+
+class PhotoError(ValueError):
+    """A photo that cannot be edited. The message is for the visitor: what is wrong, what to do."""
+
+
+class UnreadableImageError(PhotoError):
+    """Not an image, damaged, or in a format that Pillow does not read."""
+
+
+class ImageTooSmallError(UnreadableImageError):
+    """The shorter side has fewer than `MIN_SIDE` pixels."""
+
+
+class ImageTooLargeError(PhotoError):
+    """The image has more than `MAX_PIXELS` pixels."""
+
+
+def read_photo(source: PhotoSource) -> Image.Image:
+    """Read a photo as an upright 8-bit RGB image without metadata.
+
+    Args:
+        source: a PIL image of any mode, the path of an image file, or an array: (H, W), (H, W, 1),
+            (H, W, 3) or (H, W, 4), of uint8 or uint16 over their full range, bool, or floating
+            point in 0..1. Transparency is laid on white; EXIF orientation is obeyed; an embedded
+            colour profile is converted to sRGB. Of an animation, the first frame is read.
+
+    Returns:
+        A new image of mode RGB. The source is left as it was.
+
+    Raises:
+        UnreadableImageError: not an image, or a damaged one.
+        ImageTooSmallError: fewer than `MIN_SIDE` pixels on the shorter side.
+        ImageTooLargeError: more than `MAX_PIXELS` pixels; nothing has been decoded.
+    """
+    if isinstance(source, (str, Path)):
+        with _open(source) as image:
+            return _decode(image)
+    if isinstance(source, np.ndarray):
+        return _decode(_from_array(source))
+    if isinstance(source, Image.Image):
+        return _decode(source)
+    raise UnreadableImageError(
+        f"Expected an image, a path or an array, not {type(source).__name__}. Choose an image file."
+    )
+
+
+def check_size(width: int, height: int) -> None:
+    """Raise ImageTooSmallError or ImageTooLargeError unless width x height pixels can be edited."""
+    if min(width, height) < MIN_SIDE:
+        raise ImageTooSmallError(
+            f"This image is {width} x {height} pixels; a face needs at least {MIN_SIDE} on the "
+            "shorter side. Choose a larger photo."
+        )
+    if width * height > MAX_PIXELS:
+        raise ImageTooLargeError(
+            f"This image is {width} x {height} pixels, more than the {MAX_PIXELS // 1_000_000} "
+            "megapixels that can be edited. Make it smaller and try again."
+        )
+
+
+def _decode(image: Image.Image) -> Image.Image:
+    check_size(*image.size)
+    try:
+        upright = ImageOps.exif_transpose(image)
+        pixels = np.array(_to_rgb(upright), dtype=np.uint8)
+    except (OSError, SyntaxError, ValueError, TypeError, ArithmeticError, EOFError) as error:
+        raise UnreadableImageError(_DAMAGED) from error
+    except (IndexError, KeyError, AttributeError, MemoryError) as error:
+        raise UnreadableImageError(_DAMAGED) from error
+    return Image.fromarray(pixels)
+
+
+def _open(path: str | Path) -> Image.Image:
+    """Open an image file; no more than its header is read."""
+    try:
+        return Image.open(path)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageTooLargeError(
+            f"This image has more than the {MAX_PIXELS // 1_000_000} megapixels that can be "
+            "edited. Make it smaller and try again."
+        ) from error
+    except FileNotFoundError as error:
+        raise UnreadableImageError(f"There is no file {path}. Check its path.") from error
+    except (OSError, SyntaxError, ValueError, TypeError, ArithmeticError, EOFError) as error:
+        raise UnreadableImageError(
+            "This file is not an image that can be read. Save it as JPEG or PNG and try that file."
+        ) from error
+
+
+def _from_array(array: NDArray[Any]) -> Image.Image:
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+        raise UnreadableImageError(
+            f"An array of shape {array.shape} is not an image; expected (H, W), (H, W, 3) or "
+            "(H, W, 4)."
+        )
+    check_size(array.shape[1], array.shape[0])
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    return Image.fromarray(_array_to_8_bit(array))
+
+
+def _array_to_8_bit(array: NDArray[Any]) -> NDArray[np.uint8]:
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array)
+    if array.dtype == np.uint16:
+        return _scaled(array, 65535.0)
+    if array.dtype == np.bool_ or np.issubdtype(array.dtype, np.floating):
+        return _scaled(array, 1.0)
+    raise UnreadableImageError(
+        f"An array of {array.dtype} has no defined brightness range; use uint8, uint16 or floats "
+        "in 0..1."
+    )
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        return _deep_grey_to_8_bit(image).convert("RGB")
+    if _is_transparent(image):
+        return _on_white(_to_rgba(image))
+    return _to_srgb(image)
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    return "A" in image.mode or "a" in image.mode or "transparency" in image.info
+
+
+def _to_rgba(image: Image.Image) -> Image.Image:
+    if image.mode == "La":  # premultiplied grey converts only by way of LA
+        image = image.convert("LA")
+    return image.convert("RGBA")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image).convert("RGB")
+
+
+def _to_srgb(image: Image.Image) -> Image.Image:
+    """Convert to RGB, through the embedded colour profile if there is one that can be used."""
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in ("RGB", "CMYK", "L"):
+        return image.convert("RGB")
+    image.load()  # a damaged image must not be taken for a damaged profile
+    try:
+        converted = ImageCms.profileToProfile(
+            image, io.BytesIO(profile), ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return image.convert("RGB")
+    return converted if converted is not None else image.convert("RGB")
+
+
+def _deep_grey_to_8_bit(image: Image.Image) -> Image.Image:
+    """Grey of 16 or 32 bits a pixel as mode L; Pillow's own conversion clips it to white."""
+    values = np.asarray(image, dtype=np.float64)
+    if image.mode.startswith("I;16"):
+        return Image.fromarray(_scaled(values, 65535.0))
+    brightest = float(np.max(values, where=np.isfinite(values), initial=0.0))
+    return Image.fromarray(_scaled(values, _white_level(brightest, image.mode == "F")))
+
+
+def _white_level(brightest: float, floating: bool) -> float:
+    """The value that stands for white: the least of the usual ones that nothing exceeds."""
+    levels = ([1.0] if floating else []) + [255.0, 65535.0, 2.0**31 - 1]
+    return next((level for level in levels if brightest <= level), brightest)
+
+
+def _scaled(values: NDArray[Any], white: float) -> NDArray[np.uint8]:
+    finite = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=white, neginf=0.0)
+    return np.rint(np.clip(finite * (255.0 / white), 0.0, 255.0)).astype(np.uint8)

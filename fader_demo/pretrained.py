@@ -1,0 +1,153 @@
+"""Loading a trained model: a folder, or the Hub's copy of one.
+
+    model/config.json            the Fader's arguments, its attribute schema among them
+    model/model.safetensors      the Fader's weights
+    model/estimator/             the same two files of the AttributeEstimator
+
+A model may come from strangers, so nothing is unpickled, and everything is checked before memory
+is spent on it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from fader_demo.attributes import AttributeSchema
+from fader_demo.estimator import AttributeEstimator
+from fader_demo.model import Fader
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+ESTIMATOR_FOLDER = "estimator"
+FETCHED = [
+    *(CONFIG_FILE, WEIGHTS_FILE, "metrics.json", "README.md"),
+    *(f"{ESTIMATOR_FOLDER}/{name}" for name in (CONFIG_FILE, WEIGHTS_FILE)),
+]
+"""What is fetched from the Hub; whatever else a repository holds stays there."""
+
+LIMITS = {"image_size": 1024, "width": 1024, "max_width": 1024, "depth": 8}
+MAX_ATTRIBUTES = 64
+MAX_CONFIG_BYTES = 1_000_000
+
+Model = TypeVar("Model", Fader, AttributeEstimator)
+
+
+class ModelError(ValueError):
+    """A model that cannot be loaded; the message says which file, and why."""
+
+
+def load_model(source: str | Path, revision: str | None = None) -> tuple[Fader, AttributeEstimator]:
+    """The Fader and the estimator of a folder or of a Hub id ("owner/name"), in eval mode.
+
+    A folder never touches the network. Raises ModelError.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        folder = _fetch(source, revision)
+    fader = _load(Fader, folder)
+    estimator = _load(AttributeEstimator, folder / ESTIMATOR_FOLDER)
+    if _meaning(fader.schema) != _meaning(estimator.schema):
+        raise ModelError(
+            f"{folder / ESTIMATOR_FOLDER / CONFIG_FILE} does not describe the attributes of "
+            f"{folder / CONFIG_FILE}: names, kinds, ranges and choices must be equal."
+        )
+    return fader, estimator
+
+
+def _fetch(source: str | Path, revision: str | None) -> Path:
+    if isinstance(source, Path) or not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", source):
+        raise ModelError(f"There is no model folder {source}.")
+    try:
+        return Path(snapshot_download(source, revision=revision, allow_patterns=FETCHED))
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        at = f" at {revision}" if revision else ""
+        raise ModelError(
+            f"{source} is no folder here, and it could not be fetched from the Hub{at}: {error}"
+        ) from error
+
+
+def _load(model_class: type[Model], folder: Path) -> Model:
+    config = _read_config(folder / CONFIG_FILE)
+    _check_config(model_class, config, folder / CONFIG_FILE)
+    skeleton = _skeleton(model_class, config, folder / CONFIG_FILE)
+    _check_weights(skeleton, folder / WEIGHTS_FILE)
+    model = model_class.from_pretrained(str(folder), strict=True)
+    if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
+        raise ModelError(f"{folder / WEIGHTS_FILE} holds weights that are not finite numbers.")
+    return model
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ModelError(f"{path} is missing.")
+    if path.stat().st_size > MAX_CONFIG_BYTES:
+        raise ModelError(f"{path} is too large to be a model's configuration.")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path} is not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise ModelError(f"{path} is not a JSON object.")
+    return config
+
+
+def _check_config(model_class: type[nn.Module], config: dict[str, Any], path: Path) -> None:
+    """The constructor's arguments, all and only those, of the right types and of sane sizes.
+
+    The mixin would take defaults for missing settings, which builds another model than was saved.
+    """
+    settings = set(inspect.signature(model_class).parameters)
+    if missing := sorted(settings - set(config)):
+        raise ModelError(f"{path} is not a {model_class.__name__}'s: it lacks {missing[0]!r}.")
+    if unknown := sorted(set(config) - settings):
+        raise ModelError(f"{path} has a setting {unknown[0]!r} that is not known here.")
+    for name in settings & set(LIMITS):
+        size = config[name]
+        if type(size) is not int or not 1 <= size <= LIMITS[name]:
+            raise ModelError(f"{path}: {name} must be a whole number in 1..{LIMITS[name]}.")
+    attributes = config["attributes"]
+    if not isinstance(attributes, list) or not 1 <= len(attributes) <= MAX_ATTRIBUTES:
+        raise ModelError(f"{path}: attributes must be a list of 1..{MAX_ATTRIBUTES}.")
+
+
+def _skeleton(model_class: type[Model], config: dict[str, Any], path: Path) -> Model:
+    """The model without memory behind its weights: their names and shapes, whatever their size."""
+    try:
+        with torch.device("meta"):
+            return model_class(**config)
+    except ValueError as error:
+        raise ModelError(f"{path}: {error}") from error
+
+
+def _check_weights(skeleton: nn.Module, path: Path) -> None:
+    """Exactly the skeleton's tensors, by name and shape; reads the file's header only."""
+    if not path.is_file():
+        raise ModelError(f"{path} is missing.")
+    try:
+        with safe_open(path, framework="pt") as weights:
+            names = weights.keys()
+            found = {name: weights.get_slice(name).get_shape() for name in names}
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} is damaged or not a safetensors file: {error}") from error
+    expected = {name: list(tensor.shape) for name, tensor in skeleton.state_dict().items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            raise ModelError(
+                f"{path} does not fit {CONFIG_FILE}: {name} has shape {found.get(name, 'none')}, "
+                f"expected {expected.get(name, 'none')}."
+            )
+
+
+def _meaning(schema: AttributeSchema) -> list[tuple[Any, ...]]:
+    """What two networks must agree on; labels, sliders and defaults are the Fader's alone."""
+    return [(a.name, a.kind, a.range, a.choices) for a in schema]

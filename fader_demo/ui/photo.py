@@ -1,0 +1,52 @@
+"""Ways for a photo to get in: a file, a drop anywhere on the page, the clipboard, the camera."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from fader_demo.ui.visit import trouble
+
+MAX_UPLOAD = "25mb"
+
+
+def photo_input() -> gr.HTML:
+    """The buttons. `upload` fires once a photo has reached the server; the value is its file."""
+    return gr.HTML(
+        value=None,
+        html_template=_TEMPLATE,
+        js_on_load=Path(__file__).with_suffix(".js").read_text(encoding="utf-8"),
+        apply_default_css=False,
+        elem_id="photo",
+    )
+
+
+def uploaded_path(value: dict[str, Any] | None) -> Path:
+    """The uploaded file. Only with Gradio's own mark has it been checked to be an upload."""
+    file = value or {}
+    path = Path(str(file.get("path", "")))
+    marked = isinstance(file.get("meta"), dict) and file["meta"].get("_type") == "gradio.FileData"
+    if not marked or not path.is_file():
+        raise trouble("The photo did not arrive. Try again.", "Not this photo")
+    return path
+
+
+_TEMPLATE = """
+<div class="photo-input">
+  <label class="button primary">Open a photo
+    <input type="file" accept="image/*" aria-label="Open a photo">
+  </label>
+  <button type="button" class="button paste">Paste</button>
+  <button type="button" class="button camera">Camera</button>
+  <p class="hint">or drop one anywhere on the page</p>
+  <dialog aria-label="Camera">
+    <video autoplay muted playsinline></video>
+    <div>
+      <button type="button" class="button primary shoot">Take the photo</button>
+      <button type="button" class="button cancel">Cancel</button>
+    </div>
+  </dialog>
+</div>
+"""

@@ -1,0 +1,54 @@
+"""Images on the page. They travel inside the event's answer, as data URIs.
+
+That saves the browser a second request for every slider move, and nothing a visitor looks at is
+written to the server's disk.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import gradio as gr
+from PIL import Image
+
+LIVE_SIDE = 768
+"""Longest side in pixels of a picture shown while sliders move; the download has them all."""
+
+_JPEG_QUALITY = 90
+
+
+def data_uri(image: Image.Image) -> str:
+    """An image as a JPEG that an <img> can show."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=_JPEG_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def picture(name: str, caption: str, alt: str) -> gr.HTML:
+    """A framed picture; its value is a data URI, or empty.
+
+    name, caption, alt: plain text, not markup.
+    """
+    return gr.HTML(
+        value="",
+        html_template=(
+            f'<figure class="picture"><img alt="{alt}" hidden>'
+            f"<figcaption>{caption}</figcaption></figure>"
+        ),
+        js_on_load=_SHOW,
+        apply_default_css=False,
+        elem_id=name,
+    )
+
+
+# Not "${value}" in the template: that would parse and decode every picture twice.
+_SHOW = """
+const image = element.querySelector("img");
+const show = () => {
+  image.hidden = !props.value;
+  if (props.value) image.src = props.value;
+};
+watch("value", show);
+show();
+"""

@@ -1,0 +1,67 @@
+"""A row of small pictures to choose from: the examples, and the faces of a photo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from fader_demo.ui.pictures import data_uri
+from fader_demo.ui.visit import trouble
+
+_SIDE = 112  # pixels; twice what is shown, for sharp screens
+
+
+def thumbnail_row(
+    name: str, title: str, noun: str, images: Sequence[Image.Image] = (), fewest: int = 1
+) -> gr.HTML:
+    """Buttons with pictures; `select` fires when one is pressed.
+
+    title: the line above them. noun: what one of them is called. fewest: with fewer pictures than
+    this there is nothing to choose, and nothing is shown.
+    """
+    return gr.HTML(
+        value=thumbnails(images),
+        html_template=_TEMPLATE,
+        js_on_load=Path(__file__).with_suffix(".js").read_text(encoding="utf-8"),
+        apply_default_css=False,
+        elem_id=name,
+        title=title,
+        noun=noun,
+        fewest=fewest,
+    )
+
+
+def thumbnails(images: Sequence[Image.Image], chosen: int | None = None) -> dict[str, Any]:
+    """The value that shows these images, one of them marked as chosen."""
+    return {"images": [data_uri(_square(image)) for image in images], "chosen": chosen}
+
+
+def chosen_of(value: dict[str, Any] | None, count: int) -> int:
+    """Which of `count` pictures the visitor pressed."""
+    index = (value or {}).get("chosen")
+    if type(index) is not int or not 0 <= index < count:
+        raise trouble("There is no such picture any more. Choose another.", "Not found")
+    return index
+
+
+def _square(image: Image.Image) -> Image.Image:
+    """The middle of an image, `_SIDE` pixels square."""
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    middle = image.convert("RGB").crop((left, top, left + side, top + side))
+    return middle.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+
+
+_TEMPLATE = """
+<fieldset class="thumbnails" ${value.images.length < fewest ? "hidden" : ""}>
+  <legend>${title}</legend>
+  ${value.images.map((image, i) => `
+    <button type="button" aria-label="${noun} ${i + 1}" aria-pressed="${i === value.chosen}">
+      <img src="${image}" alt="">
+    </button>`).join("")}
+</fieldset>
+"""

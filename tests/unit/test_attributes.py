@@ -1,0 +1,142 @@
+"""The schema: what people set, what the decoder is told, what a predictor puts out."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from fader_demo.attributes import CONTINUOUS_BINS, Attribute, AttributeSchema, SchemaError
+
+SMILING = Attribute("Mouth_Slightly_Open")
+AGE = Attribute("Age", "continuous", range=(20, 70), slider=(0, 90), default=40, unit="years")
+HAIR = Attribute("Hair", "categorical", choices=("black", "blond", "brown"))
+SCHEMA = AttributeSchema([SMILING, AGE, HAIR])
+
+
+def test_a_label_is_the_name_without_underscores_unless_given() -> None:
+    assert SMILING.label == "Mouth Slightly Open"
+    assert Attribute("Male", label="Masculine").label == "Masculine"
+
+
+def test_sizes_follow_the_kinds() -> None:
+    assert [a.code_size for a in SCHEMA] == [2, 2, 3]
+    assert [a.prediction_size for a in SCHEMA] == [1, CONTINUOUS_BINS, 3]
+    assert SCHEMA.code_size == 7
+    assert SCHEMA.prediction_size == 4 + CONTINUOUS_BINS
+
+
+def test_the_code_is_the_papers() -> None:
+    code = SCHEMA.encode(torch.tensor([[0.0, 20.0, 0.0], [1.0, 70.0, 1.0], [0.25, 45.0, 2.0]]))
+    expected = [[1, 0, 1, 0, 1, 0, 0], [0, 1, 0, 1, 0, 1, 0], [0.75, 0.25, 0.5, 0.5, 0, 0, 1]]
+    torch.testing.assert_close(code, torch.tensor(expected))
+
+
+@pytest.mark.parametrize("attribute", [SMILING, AGE], ids=["binary", "continuous"])
+def test_beyond_the_labels_the_code_goes_on_in_a_straight_line(attribute: Attribute) -> None:
+    low, high = attribute.range
+    values = low + (high - low) * torch.linspace(-4, 5, 10)
+    steps = attribute.encode(values).diff(dim=0)
+    torch.testing.assert_close(steps, torch.tensor([[-1.0, 1.0]]).expand(9, 2))
+
+
+def test_codes_decode_to_the_values_they_came_from() -> None:
+    table = torch.tensor([[0.0, 20.0, 0.0], [1.0, 70.0, 1.0], [-3.0, 88.5, 2.0], [0.3, 33.3, 1.0]])
+    torch.testing.assert_close(SCHEMA.decode(SCHEMA.encode(table)), table)
+
+
+def test_a_confident_prediction_reads_as_its_target() -> None:
+    table = torch.tensor([[0.0, 20.0, 0.0], [1.0, 70.0, 1.0], [0.5, 45.0, 2.0], [0.9, 33.3, 0.0]])
+    target = SCHEMA.target(table)
+    logits = target.clamp(1e-7, 1).log()
+    logits[:, 0] = target[:, 0].clamp(1e-6, 1 - 1e-6).logit()
+    torch.testing.assert_close(SCHEMA.read(logits), table, rtol=1e-4, atol=1e-4)
+
+
+def test_targets_are_distributions_even_beyond_the_labels() -> None:
+    _, age, hair = SCHEMA.split_prediction(SCHEMA.target(torch.tensor([[3.0, 95.0, 2.0]])))
+    torch.testing.assert_close(age, torch.eye(CONTINUOUS_BINS)[-1:])
+    torch.testing.assert_close(hair, torch.tensor([[0.0, 0.0, 1.0]]))
+    assert SCHEMA.target(torch.tensor([[3.0, 0.0, 0.0]]))[0, 0] == 1
+
+
+def test_values_not_named_take_their_defaults() -> None:
+    assert SCHEMA.table({"Hair": "brown"}).tolist() == [[0.0, 40.0, 2.0]]
+    assert SCHEMA.values(torch.tensor([1.0, 50.0, 1.0])) == {
+        "Mouth_Slightly_Open": 1.0,
+        "Age": 50.0,
+        "Hair": 1.0,
+    }
+
+
+def test_clamping_stops_at_the_sliders_ends() -> None:
+    assert AGE.clamp(1e9) == 90
+    assert AGE.clamp(-1e9) == 0
+    assert AGE.clamp(33) == 33
+    assert HAIR.clamp("blond") == 1
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, "0.5", "", None, [], 10**400])
+@pytest.mark.parametrize("name", ["Mouth_Slightly_Open", "Age", "Hair"])
+def test_a_value_that_is_no_number_is_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(SchemaError, match=name):
+        SCHEMA.numbers({name: value})
+
+
+@pytest.mark.parametrize("value", [-1, 3, 0.5, "green"])
+def test_a_choice_that_does_not_exist_is_refused(value: Any) -> None:
+    with pytest.raises(SchemaError, match="Hair has no choice"):
+        HAIR.number(value)
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(SchemaError, match=r"no attribute 'Smile'; .* Mouth_Slightly_Open, Age"):
+        SCHEMA.table({"Smile": 1.0})
+
+
+def test_a_schema_survives_json() -> None:
+    again = AttributeSchema.from_config(json.loads(json.dumps(SCHEMA.to_config())))
+    assert again == SCHEMA
+    assert hash(again) == hash(SCHEMA)
+    assert again["Age"] == AGE
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "Smiling",
+        {},
+        {"name": ""},
+        {"name": 3},
+        {"name": "A", "kind": "ordinal"},
+        {"name": "A", "kind": ["binary"]},
+        {"name": "A", "label": 1},
+        {"name": "A", "colour": "red"},
+        {"name": "A", "range": [0, 2]},
+        {"name": "A", "slider": [1, 0]},
+        {"name": "A", "slider": [0, math.nan]},
+        {"name": "A", "slider": "01"},
+        {"name": "A", "slider": 2},
+        {"name": "A", "default": 5},
+        {"name": "A", "default": "0"},
+        {"name": "A", "kind": "continuous", "range": [5]},
+        {"name": "A", "kind": "categorical"},
+        {"name": "A", "kind": "categorical", "choices": ["a", "a"]},
+        {"name": "A", "kind": "categorical", "choices": "ab"},
+        {"name": "A", "kind": "categorical", "choices": ["a", "b"], "default": 2},
+        {"name": "A", "kind": "categorical", "choices": ["a", "b"], "default": 0.5},
+    ],
+)
+def test_a_schema_that_cannot_be_right_is_refused(entry: Any) -> None:
+    with pytest.raises(SchemaError):
+        AttributeSchema.from_config([entry])
+
+
+def test_names_are_needed_and_differ() -> None:
+    with pytest.raises(SchemaError, match="at least one"):
+        AttributeSchema([])
+    with pytest.raises(SchemaError, match="share a name"):
+        AttributeSchema([SMILING, SMILING])

@@ -1,0 +1,118 @@
+"""A training run's configuration: a few lines of YAML over defaults that live in the classes."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from fader_demo.estimator import AttributeEstimator
+from fader_demo.model import Fader
+from train.objective import Objective
+from train.trainer import CHECKPOINT, TrainerSettings
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be run; the message names the setting."""
+
+
+@dataclass(frozen=True)
+class FaderSettings:
+    batch_size: int = 32
+    objective: Objective = field(default_factory=Objective)
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+
+
+@dataclass(frozen=True)
+class EstimatorSettings:
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    trainer: TrainerSettings = field(default_factory=lambda: TrainerSettings(steps=6_000))
+
+
+@dataclass(frozen=True)
+class Config:
+    """attributes: the schema (``AttributeSchema.to_config``). columns: see ``PreparedFaces``.
+    model: arguments of ``Fader`` but the attributes. precision: "no", "bf16" where the processor
+    has it.
+    """
+
+    attributes: list[dict[str, Any]]
+    columns: dict[str, str] = field(default_factory=dict)
+    model: dict[str, int] = field(default_factory=dict)
+    precision: Literal["no", "bf16"] = "no"
+    fader: FaderSettings = field(default_factory=FaderSettings)
+    estimator: EstimatorSettings = field(default_factory=EstimatorSettings)
+
+    @classmethod
+    def read(cls, path: Path) -> Config:
+        try:
+            content = yaml.safe_load(path.read_text())
+        except (OSError, yaml.YAMLError) as error:
+            raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
+        try:
+            return _build(cls, content, "")
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
+
+    def claim(self, folder: Path) -> None:
+        """Writes the configuration into a new run's folder; refuses a folder of another run."""
+        copy = folder / "config.yaml"
+        mine = yaml.safe_dump(dataclasses.asdict(self), sort_keys=False)
+        begun = any(folder.glob(f"*/{CHECKPOINT}"))
+        if begun and copy.exists() and copy.read_text() != mine:
+            raise ConfigError(
+                f"{folder} belongs to a run with another configuration (see {copy}). Choose "
+                "another --out, or restore that configuration to go on with it."
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        copy.write_text(mine)
+
+    def new_fader(self) -> Fader:
+        return Fader(self.attributes, **self.model)
+
+    def new_estimator(self) -> AttributeEstimator:
+        return AttributeEstimator(self.attributes, image_size=self.new_fader().image_size)
+
+
+def _build(cls: Any, content: Any, where: str) -> Any:
+    """A settings dataclass from nested mappings; unknown names and wrong types are errors."""
+    if not isinstance(content, Mapping):
+        raise ConfigError(f"{where or 'the file'} must hold settings, not {content!r}.")
+    types = typing.get_type_hints(cls)
+    values = {}
+    for name, value in content.items():
+        path = f"{where}.{name}" if where else str(name)
+        if name not in types:
+            raise ConfigError(f"unknown setting {path!r}; known here: {', '.join(types)}.")
+        values[name] = _setting(types[name], value, path)
+    try:
+        return cls(**values)
+    except TypeError as error:
+        raise ConfigError(f"{where or 'the file'}: {error}") from None
+
+
+def _setting(wanted: Any, value: Any, path: str) -> Any:
+    if dataclasses.is_dataclass(wanted):
+        return _build(wanted, value, path)
+    origin, options = typing.get_origin(wanted), typing.get_args(wanted)
+    if origin is Literal:
+        if value not in options:
+            raise ConfigError(f"{path} must be one of {', '.join(map(str, options))}.")
+        return value
+    if wanted is float and isinstance(value, int | float | str):
+        try:
+            return float(value)  # YAML reads 1e-4 as a string
+        except ValueError:
+            raise ConfigError(f"{path} must be a number, not {value!r}.") from None
+    if origin is tuple and isinstance(value, list) and len(value) == len(options):
+        return tuple(_setting(kind, entry, path) for kind, entry in zip(options, value, strict=True))
+    if not isinstance(value, origin or wanted) or isinstance(value, bool):
+        raise ConfigError(f"{path} must be of type {(origin or wanted).__name__}, not {value!r}.")
+    return value

@@ -1,0 +1,219 @@
+"""Prepared faces, read from the memory-mapped array that ``train.prepare`` writes."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fader_demo.attributes import AttributeSchema
+from fader_demo.estimator import AttributeEstimator
+
+
+class DatasetError(ValueError):
+    """A prepared folder that is missing, damaged, or lacks an attribute; the message says which."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Faces (N, 3, S, S) in [-1, 1], their labels and their values, (N, attributes) each.
+
+    Labels are what the data set says, values what the decoder is told: see ``PreparedFaces``.
+    """
+
+    images: Tensor
+    labels: Tensor
+    values: Tensor
+
+
+class PreparedFaces:
+    """One split of a prepared data set; images stay on disk until they are asked for.
+
+    columns: where an attribute's labels are found, by default in the column of its own name.
+    "not X" reads column X and swaps 0 and 1 (Beard from CelebA's No_Beard).
+
+    labels (N, attributes) are the data set's. values are the labels until ``read_values`` puts
+    there what an estimator reads: how broad a smile is and not just that it is one. A decoder told
+    the label alone has to take the rest of the smile from the latent, which then holds on to it.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        split: str,
+        schema: AttributeSchema,
+        columns: Mapping[str, str] | None = None,
+    ) -> None:
+        folder = Path(folder)
+        try:
+            self.images = np.load(folder / "images.npy", mmap_mode="r")
+            json.loads((folder / "dataset.json").read_text())
+            with (folder / "table.csv").open(newline="") as file:
+                rows = list(csv.DictReader(file))
+        except (OSError, ValueError) as error:
+            raise DatasetError(
+                f"{folder} holds no prepared faces ({error}). Make them with: "
+                f"python -m train.prepare --out {folder} ..."
+            ) from error
+        if len(rows) != len(self.images):
+            raise DatasetError(f"{folder}: table.csv and images.npy differ in length.")
+        self.rows = np.array([i for i, row in enumerate(rows) if row["split"] == split])
+        if not len(self.rows):
+            raise DatasetError(f"{folder}: no photo is in the {split} split.")
+        chosen = [rows[i] for i in self.rows]
+        self.schema = schema
+        self.split = split
+        self.ids = [row["id"] for row in chosen]
+        self.people = [row.get("person", "") or row["id"] for row in chosen]
+        self.labels = torch.tensor(
+            np.stack([_column(folder, chosen, name, columns or {}) for name in schema.names], 1)
+        )
+        self.values = self.labels
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def image_size(self) -> int:
+        return int(self.images.shape[1])
+
+    def batch(self, indices: Tensor | np.ndarray, flip: Tensor | None = None) -> Batch:
+        """The faces at ``indices`` (N,); those with ``flip`` (N,) true are mirrored."""
+        indices = np.asarray(indices)
+        images = torch.from_numpy(self.images[self.rows[indices]]).permute(0, 3, 1, 2)
+        images = images.to(torch.float32).div_(127.5).sub_(1)
+        if flip is not None:
+            images = torch.where(flip[:, None, None, None], images.flip(3), images)
+        images = images.contiguous(memory_format=torch.channels_last)
+        chosen = torch.from_numpy(indices)
+        return Batch(images, self.labels[chosen], self.values[chosen])
+
+    def thinned(self, count: int) -> PreparedFaces:
+        """At most ``count`` of the faces, evenly spread."""
+        kept = torch.linspace(0, len(self) - 1, min(count, len(self))).long()
+        fewer = copy.copy(self)
+        fewer.rows = self.rows[kept.numpy()]
+        fewer.ids = [self.ids[i] for i in kept]
+        fewer.people = [self.people[i] for i in kept]
+        fewer.labels, fewer.values = self.labels[kept], self.values[kept]
+        return fewer
+
+    def read_values(self, estimator: AttributeEstimator, batch_size: int = 64) -> None:
+        """Sets values to the estimator's readings, on anchors measured on these very faces.
+
+        On training faces an estimator is surer of itself than on others; anchors of their own
+        take that difference out.
+        """
+        logits = predict(estimator, self, batch_size)
+        self.values = estimator.values(logits, label_anchors(self.schema, logits, self.labels))
+
+
+def predict(network: nn.Module, faces: PreparedFaces, batch_size: int = 64) -> Tensor:
+    """What a network puts out (N, ...) for every face of a split, in order."""
+    device = next(network.parameters()).device
+    with torch.inference_mode():
+        parts = [
+            network(faces.batch(part).images.to(device)).cpu()
+            for part in torch.arange(len(faces)).split(batch_size)
+        ]
+    return torch.cat(parts).clone()
+
+
+def label_anchors(schema: AttributeSchema, logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean logits (attributes, 2) of the faces labelled 0 and 1; (-1, 1) for other kinds."""
+    anchors = torch.tensor([[-1.0, 1.0]]).repeat(len(schema), 1)
+    for index, (attribute, part) in enumerate(
+        zip(schema, schema.split_prediction(logits), strict=True)
+    ):
+        positive = labels[:, index] > 0.5
+        if attribute.kind == "binary" and 0 < positive.sum() < len(positive):
+            anchors[index, 0] = part[~positive].mean()
+            anchors[index, 1] = part[positive].mean()
+    return anchors
+
+
+def balanced_weights(schema: AttributeSchema, labels: Tensor) -> Tensor:
+    """Sampling weights (N,), mean 1, that let rare labels be seen.
+
+    Equal to drawing an attribute, then one of its labels, then a face with that label, each
+    uniformly. Continuous attributes count by their soft bins.
+    """
+    weights = torch.zeros(len(labels), dtype=torch.float64)
+    for attribute, part in zip(schema, schema.split_prediction(schema.target(labels)), strict=True):
+        classes = torch.cat([1 - part, part], 1) if attribute.kind == "binary" else part
+        frequency = classes.double().mean(0)
+        share = torch.where(frequency > 0, 1 / frequency.clamp(min=1e-9), frequency)
+        weights += classes.double() @ share / (frequency > 0).sum()
+    return weights / weights.mean()
+
+
+class BatchSampler:
+    """Batches by step number: the order is a function of (seed, step), so a resumed run sees
+    exactly what an uninterrupted one would have.
+
+    In a run of several processes each takes its own part of every batch.
+    """
+
+    def __init__(
+        self, faces: PreparedFaces, batch_size: int, seed: int, rank: int = 0, processes: int = 1
+    ) -> None:
+        if batch_size % processes:
+            raise ValueError(f"batch_size {batch_size} does not divide over {processes} processes.")
+        self.faces = faces
+        self.batch_size = batch_size
+        self.seed = seed
+        self.part = slice(rank, None, processes)
+        self.weights = balanced_weights(faces.schema, faces.labels)
+        self._epoch = -1
+        self._order = torch.empty(0, dtype=torch.long)
+
+    @property
+    def prior(self) -> Tensor:
+        """Mean target (schema.prediction_size,) of the faces as they are sampled."""
+        target = self.faces.schema.target(self.faces.labels)
+        return (target * self.weights[:, None].to(target.dtype)).mean(0)
+
+    def __call__(self, step: int) -> Batch:
+        """The batch of a step, this process's part of it; each face is mirrored or not by itself."""
+        steps_per_epoch = max(1, math.ceil(len(self.faces) / self.batch_size))
+        epoch, position = divmod(step, steps_per_epoch)
+        if epoch != self._epoch:
+            generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
+            count = steps_per_epoch * self.batch_size
+            self._order = torch.multinomial(self.weights, count, True, generator=generator)
+            self._epoch = epoch
+        chosen = self._order[position * self.batch_size :][: self.batch_size][self.part]
+        flip = torch.rand(self.batch_size, generator=torch.Generator().manual_seed(step)) < 0.5
+        return self.faces.batch(chosen, flip[self.part])
+
+
+def _column(
+    folder: Path, rows: list[dict[str, str]], name: str, columns: Mapping[str, str]
+) -> np.ndarray:
+    column = columns.get(name, name)
+    swapped = column.startswith("not ")
+    column = column.removeprefix("not ")
+    if column not in rows[0]:
+        raise DatasetError(
+            f"{folder}/table.csv has no column {column!r} for attribute {name}. Name the column "
+            "under 'columns' in the configuration, or take the attribute out."
+        )
+    values = []
+    for row in rows:
+        try:
+            values.append(float(row[column]))
+        except ValueError:
+            raise DatasetError(
+                f"{folder}/table.csv: photo {row['id']} has {row[column]!r} for {column}, "
+                "which is no number."
+            ) from None
+    numbers = np.array(values, dtype=np.float32)
+    return 1 - numbers if swapped else numbers

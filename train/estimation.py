@@ -1,0 +1,115 @@
+"""Training of the attribute estimator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.tensorboard import SummaryWriter
+from torchmetrics.functional.classification import binary_auroc
+
+from fader_demo.estimator import AttributeEstimator
+from train.data import Batch, PreparedFaces, predict
+from train.losses import prediction_loss
+
+if TYPE_CHECKING:
+    from train.config import EstimatorSettings
+
+
+class EstimatorTask:
+    """The estimator under cross-entropy (a ``train.trainer.Task``), learning rate on a cosine.
+
+    Faces are shifted, scaled and lit a little differently each time, as uploads are.
+    """
+
+    def __init__(
+        self, estimator: AttributeEstimator, settings: EstimatorSettings, accelerator: Accelerator
+    ) -> None:
+        self.settings = settings
+        self.schema = estimator.schema
+        self.accelerator = accelerator
+        estimator = estimator.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # Batch statistics are averaged with the weights, over the same steps.
+        self.average = AveragedModel(
+            estimator, multi_avg_fn=get_ema_multi_avg_fn(0.998), use_buffers=True
+        )
+        optimizer = torch.optim.AdamW(
+            estimator.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self.estimator, optimizer = accelerator.prepare(estimator, optimizer)
+        self.modules: dict[str, nn.Module] = {
+            "estimator": self.estimator,
+            "average": self.average,
+        }
+        self.optimizers: dict[str, Any] = {"estimator": optimizer}
+
+    @property
+    def averaged_estimator(self) -> AttributeEstimator:
+        return self.average.module.eval()
+
+    def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        optimizer = self.optimizers["estimator"]
+        for group in optimizer.param_groups:
+            group["lr"] = self._learning_rate(step)
+        images = augment(batch.images.to(self.accelerator.device))
+        target = self.schema.target(batch.labels.to(self.accelerator.device))
+        loss = prediction_loss(self.schema, self.estimator(images).float(), target)
+        optimizer.zero_grad(set_to_none=True)
+        self.accelerator.backward(loss)
+        optimizer.step()
+        self.average.update_parameters(self.accelerator.unwrap_model(self.estimator))
+        return {"loss/estimator": loss}
+
+    def _learning_rate(self, step: int) -> float:
+        progress = torch.tensor(torch.pi * step / self.settings.trainer.steps)
+        return self.settings.learning_rate * 0.5 * (1 + torch.cos(progress).item())
+
+
+def augment(images: Tensor) -> Tensor:
+    """Images (N, 3, S, S), each moved by up to 4 %, scaled by up to 6 % and lit differently."""
+    count, device = len(images), images.device
+    scale = 1 + 0.06 * (2 * torch.rand(count, device=device) - 1)
+    theta = torch.zeros(count, 2, 3, device=device)
+    theta[:, 0, 0] = theta[:, 1, 1] = scale
+    theta[:, :, 2] = 0.08 * (2 * torch.rand(count, 2, device=device) - 1)
+    grid = nn.functional.affine_grid(theta, list(images.shape), align_corners=False)
+    moved = nn.functional.grid_sample(
+        images, grid, padding_mode="reflection", align_corners=False
+    )
+    gain = 1 + 0.2 * (2 * torch.rand(count, 1, 1, 1, device=device) - 1)
+    shift = 0.1 * (2 * torch.rand(count, 3, 1, 1, device=device) - 1)
+    return (moved * gain + shift).clamp(-1, 1)
+
+
+def balanced_accuracy(score: Tensor, truth: Tensor) -> float:
+    """Mean of the share right among either class, for scores (N,) cut at 0.5; 0.5 is chance."""
+    said, truth = score > 0.5, truth > 0.5
+    return ((said[truth]).float().mean() + (~said[~truth]).float().mean()).item() / 2
+
+
+class EstimatorEvaluation:
+    """A trainer callback: AUC and balanced accuracy of binary attributes on validation people."""
+
+    def __init__(self, task: EstimatorTask, validation: PreparedFaces) -> None:
+        self.task = task
+        self.validation = validation
+
+    def __call__(self, step: int, writer: SummaryWriter) -> None:
+        estimator = self.task.averaged_estimator
+        logits, labels = predict(estimator, self.validation), self.validation.labels
+        values = estimator.schema.read(logits)
+        for index, attribute in enumerate(estimator.schema):
+            if attribute.kind != "binary":
+                continue
+            truth = labels[:, index]
+            writer.add_scalar(
+                f"auc/{attribute.name}", binary_auroc(values[:, index], truth.long()), step
+            )
+            writer.add_scalar(
+                f"balanced_accuracy/{attribute.name}",
+                balanced_accuracy(values[:, index], truth),
+                step,
+            )

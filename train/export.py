@@ -1,0 +1,63 @@
+"""Makes a model folder of a run, as far as it has got: averaged weights, configuration, estimator.
+
+    python -m train.export --config train/configs/faces.yaml --data DIR --run runs/faces --out DIR
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from fader_demo.attributes import SchemaError
+from train.config import ConfigError
+from train.data import DatasetError, label_anchors, predict
+from train.fit import Run
+from train.trainer import CheckpointError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m train.export",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", type=Path, required=True, help="the run's configuration")
+    parser.add_argument("--data", type=Path, required=True, help="the data it was trained on")
+    parser.add_argument("--run", type=Path, required=True, help="the run's folder")
+    parser.add_argument("--out", type=Path, required=True, help="the model's folder")
+    options = parser.parse_args(arguments)
+    try:
+        run = Run.open(options.config, options.data, options.run)
+        steps = export(run, options.out)
+    except (ConfigError, SchemaError, DatasetError, CheckpointError) as error:
+        print(f"train.export: {error}", file=sys.stderr)
+        return 2
+    images = steps * run.config.fader.batch_size
+    print(f"{options.out}: the model after {steps} steps ({images} images).")
+    return 0
+
+
+def export(run: Run, folder: Path) -> int:
+    """Writes ``folder`` and ``folder/estimator``; returns the Fader's steps so far."""
+    trainer, task = run.estimator_trainer()
+    if not trainer.resume():
+        raise CheckpointError(f"{run.folder} holds no trained estimator yet.")
+    estimator = task.averaged_estimator
+    run.read_values(estimator)
+    logits = predict(estimator, run.validation)
+    estimator.anchors.copy_(label_anchors(estimator.schema, logits, run.validation.labels))
+    fader_trainer, _, averaged = run.fader_trainer()
+    steps = fader_trainer.resume()
+    if not steps:
+        raise CheckpointError(f"{run.folder} holds no trained Fader yet.")
+    averaged().save_pretrained(folder)
+    estimator.save_pretrained(folder / "estimator")
+    for weights in folder.rglob("*.safetensors"):
+        weights.chmod(0o644)  # written for their owner alone, and meant to be shared
+    return steps
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,133 @@
+"""Trains a model: first the estimator that reads attributes off a face, then the Fader itself.
+
+    python -m train.fit --config train/configs/faces.yaml --data DIR --out runs/faces
+
+A run that was interrupted or killed goes on from its last checkpoint when started again with the
+same arguments. For several processes or machines: ``accelerate launch -m train.fit ...``.
+Follow it with ``tensorboard --logdir runs``; ``python -m train.export`` makes a model of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from fader_demo.attributes import AttributeSchema, SchemaError
+from fader_demo.estimator import AttributeEstimator
+from fader_demo.model import Fader
+from train.config import Config, ConfigError, EstimatorSettings, FaderSettings
+from train.data import BatchSampler, DatasetError, PreparedFaces
+from train.estimation import EstimatorEvaluation, EstimatorTask
+from train.objective import FaderTask
+from train.probe import Evaluation
+from train.trainer import CheckpointError, Trainer, TrainingDiverged
+
+PROBED_FACES = 4_000
+"""Training faces whose latents a fresh probe is trained on during a run."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m train.fit",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", type=Path, required=True, help="YAML, see train/configs")
+    parser.add_argument("--data", type=Path, required=True, help="folder from train.prepare")
+    parser.add_argument("--out", type=Path, required=True, help="the run's folder")
+    options = parser.parse_args(arguments)
+    try:
+        run = Run.open(options.config, options.data, options.out)
+        finished = run.fit()
+    except (ConfigError, SchemaError, DatasetError, CheckpointError, TrainingDiverged) as error:
+        print(f"train.fit: {error}", file=sys.stderr)
+        return 2
+    if not finished:
+        run.accelerator.print("Stopped and saved. Run the same command again to go on.")
+    return 0
+
+
+@dataclass
+class Run:
+    """A configuration, its data and the folder in which both networks train, one after the other."""
+
+    config: Config
+    folder: Path
+    train: PreparedFaces
+    validation: PreparedFaces
+    accelerator: Accelerator
+
+    @classmethod
+    def open(cls, config_path: Path, data: Path, folder: Path) -> Run:
+        config = Config.read(config_path)
+        schema = AttributeSchema.from_config(config.attributes)
+        train, validation = (
+            PreparedFaces(data, split, schema, config.columns) for split in ("train", "validation")
+        )
+        size = config.new_fader().image_size
+        if train.image_size != size:
+            raise DatasetError(
+                f"{data} is {train.image_size} px and the model {size} px. Prepare the data with "
+                f"--size {size}, or set model.image_size."
+            )
+        config.claim(folder)
+        accelerator = Accelerator(mixed_precision=config.precision)
+        return cls(config, folder, train, validation, accelerator)
+
+    def fit(self) -> bool:
+        """Trains what is not trained yet; False if it was asked to stop before the end."""
+        estimator, task = self.estimator_trainer()
+        if estimator.fit() < estimator.settings.steps:
+            return False
+        self.read_values(task.averaged_estimator)
+        fader, _, _ = self.fader_trainer()
+        return fader.fit() >= fader.settings.steps
+
+    def estimator_trainer(self) -> tuple[Trainer, EstimatorTask]:
+        settings = self.config.estimator
+        sampler = self._sampler(settings)
+        task = EstimatorTask(self.config.new_estimator(), settings, self.accelerator)
+        callback = EstimatorEvaluation(task, self.validation)
+        folder = self.folder / "estimator"
+        return Trainer(task, sampler, folder, settings.trainer, self.accelerator, [callback]), task
+
+    def read_values(self, estimator: AttributeEstimator) -> None:
+        """Lets the decoder be told what the estimator reads, as it will be of an upload."""
+        self.accelerator.print("Reading attribute values off the faces ...")
+        self.train.read_values(estimator)
+        self.validation.read_values(estimator)
+
+    def fader_trainer(self) -> tuple[Trainer, FaderTask, Callable[[], Fader]]:
+        """The trainer, its task, and what makes the averaged model of the moment."""
+        settings = self.config.fader
+        sampler = self._sampler(settings)
+        fader = self.config.new_fader()
+        task = FaderTask(fader, settings.objective, sampler.prior, self.accelerator)
+
+        def averaged() -> Fader:
+            return task.averaged_fader(sampler)
+
+        callback = Evaluation(averaged, self.train.thinned(PROBED_FACES), self.validation)
+        folder = self.folder / "fader"
+        trainer = Trainer(task, sampler, folder, settings.trainer, self.accelerator, [callback])
+        return trainer, task, averaged
+
+    def _sampler(self, settings: EstimatorSettings | FaderSettings) -> BatchSampler:
+        torch.manual_seed(settings.trainer.seed)
+        return BatchSampler(
+            self.train,
+            settings.batch_size,
+            settings.trainer.seed,
+            self.accelerator.process_index,
+            self.accelerator.num_processes,
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""Losses over predictions of attributes, for every kind of attribute."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fader_demo.attributes import AttributeSchema
+
+AdversaryTarget = Literal["flipped", "prior"]
+
+
+def prediction_loss(schema: AttributeSchema, logits: Tensor, target: Tensor) -> Tensor:
+    """-log P(y | .) in nats, the mean over faces and attributes (paper, equation 1).
+
+    logits, target: (N, schema.prediction_size); target as ``schema.target`` makes it.
+    """
+    return torch.stack(
+        [
+            _cross_entropy(attribute.kind == "binary", part, wanted)
+            for attribute, part, wanted in _parts(schema, logits, target)
+        ]
+    ).mean()
+
+
+def adversarial_loss(
+    schema: AttributeSchema, logits: Tensor, target: Tensor, aim: Literal["flipped"] | Tensor
+) -> Tensor:
+    """What encoder and decoder minimise against the discriminator, in nats.
+
+    aim "flipped": -log P(1 - y | E(x)), the published objective (paper, equation 2); for more
+    than two classes, -log P(not y | E(x)). aim a tensor (schema.prediction_size,), the mean
+    target over the training data: the cross-entropy to that prior, least when the discriminator
+    says no more than it could without the latent, and so bounded.
+    """
+    if isinstance(aim, Tensor):
+        return prediction_loss(schema, logits, aim.expand_as(logits))
+    return torch.stack(
+        [
+            _not_this(attribute.kind == "binary", part, wanted)
+            for attribute, part, wanted in _parts(schema, logits, target)
+        ]
+    ).mean()
+
+
+def prior_entropy(schema: AttributeSchema, prior: Tensor) -> Tensor:
+    """Nats that a prediction costs which knows the prior (schema.prediction_size,) alone."""
+    target = prior.unsqueeze(0)
+    logits = torch.cat(
+        [
+            torch.logit(part, eps=1e-6) if attribute.kind == "binary" else part.clamp(1e-6).log()
+            for attribute, part in zip(schema, schema.split_prediction(target), strict=True)
+        ],
+        dim=1,
+    )
+    return prediction_loss(schema, logits, target)
+
+
+def _parts(schema: AttributeSchema, logits: Tensor, target: Tensor) -> zip:
+    return zip(
+        schema, schema.split_prediction(logits), schema.split_prediction(target), strict=True
+    )
+
+
+def _cross_entropy(binary: bool, logits: Tensor, target: Tensor) -> Tensor:
+    if binary:
+        return F.binary_cross_entropy_with_logits(logits, target)
+    return F.cross_entropy(logits, target)
+
+
+def _not_this(binary: bool, logits: Tensor, target: Tensor) -> Tensor:
+    if binary:
+        return F.binary_cross_entropy_with_logits(logits, 1 - target)
+    hit = (logits.softmax(dim=1) * target).sum(dim=1)
+    return -torch.log1p(-hit.clamp(max=1 - 1e-6)).mean()
