@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fader_demo import Editor
 from fader_demo.ui.page import CSS, THEME, Page
-from fader_demo.ui.photo import MAX_UPLOAD
+from fader_demo.ui.photo import MAX_MEGABYTES
 
 ROOT = Path(__file__).parent
 EXAMPLES = sorted((ROOT / "assets" / "examples").glob("*.[jp][pn]g"))
@@ -26,7 +26,7 @@ def main() -> None:
         server_port=int(port) if port else None,
         theme=THEME,
         css_paths=CSS,
-        max_file_size=MAX_UPLOAD,
+        max_file_size=f"{MAX_MEGABYTES}mb",
         state_session_capacity=200,
         run_history=False,
         footer_links=[],

@@ -29,7 +29,7 @@ TEMPLATE: dict[str, tuple[float, float]] = {
     "mouth_left": (0.40, 0.73),
     "mouth_right": (0.60, 0.73),
 }
-"""Where the landmarks land in the aligned face, as fractions of its side; left is the viewer's left.
+"""Where the landmarks land in the aligned face, as fractions of its side. Left is the viewer's.
 
 Wide enough for hair, ears and chin. The nose is left out, since it moves with the pose.
 """
@@ -42,11 +42,10 @@ FEATHER = 0.125
 
 _LANDMARKS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")  # MTCNN's order
 _SMALLEST_FACE = 1 / 16  # of that picture's long side; smaller ones are bystanders
-# Border around the photo, as a fraction of its long side, and quarter turns, in the order tried.
-# Without a border MTCNN places the landmarks of a face that fills the photo wrongly, or misses it.
-# Turned views are for photos that lie on their side and do not say so.
-_VIEWS = ((0.1, 0), (0.5, 0), (0.1, 1), (0.1, 3), (0.1, 2))
-_SURE = 0.95  # confidence asked of views after the first: looking five times finds more ghosts
+_BORDER = 0.1  # of the photo's long side: without one, faces at the edge get wrong landmarks
+_WIDE_BORDER = 0.5  # for faces that fill the photo, which MTCNN otherwise misses or misplaces
+_FILLING = 0.8  # share of the photo's width or height from which a face fills it
+_SURE = 0.95  # confidence below which other readings of the photo are tried
 _MTCNN_SMALLEST = 20  # pixels; MTCNN's own floor
 _MTCNN_THRESHOLDS = [0.6, 0.7, 0.7]
 _MTCNN_FACTOR = 0.709
@@ -149,16 +148,19 @@ class FaceAligner:
     def detect(self, photo: Image.Image) -> list[Face]:
         """The faces in an RGB photo, largest first; empty when there is none.
 
-        A photo in which nothing is found is looked at again with a wider border and lying on its
-        other sides.
+        A photo that lies on its side and does not say so is understood as well: in its faces the
+        landmarks are turned.
         """
-        for border, turns in _VIEWS:
-            faces = _detect_in_view(photo, border, turns)
-            if (border, turns) != _VIEWS[0]:
-                faces = [face for face in faces if face.confidence >= _SURE]
-            if faces:
-                return sorted(faces, key=lambda face: face.area, reverse=True)
-        return []
+        faces = _detect_in_view(photo, _BORDER)
+        if not faces or _fills(faces[0], photo):
+            faces = _detect_in_view(photo, _WIDE_BORDER) or faces
+        if _any_sure(faces):
+            return faces
+        for turns in (1, 3, 2):
+            turned = _detect_in_view(photo, _BORDER, turns)
+            if _any_sure(turned):
+                return turned
+        return faces
 
     def align(self, photo: Image.Image, face: Face) -> tuple[Image.Image, Alignment]:
         """Cut a face out: an RGB image of `size` x `size`, and the transform that made it.
@@ -311,9 +313,22 @@ def _run_mtcnn(pixels: NDArray[np.uint8]) -> list[tuple[NDArray[np.float64], NDA
     return [(np.asarray(b, dtype=np.float64), np.asarray(p, dtype=np.float64)) for b, p in found]
 
 
-def _detect_in_view(photo: Image.Image, border: float, turns: int) -> list[Face]:
-    """Faces, in photo coordinates, found in the photo with a grey border and turned (a quarter
-    turn anticlockwise each)."""
+def _fills(face: Face, photo: Image.Image) -> bool:
+    left, top, right, bottom = face.box
+    return right - left > _FILLING * photo.width or bottom - top > _FILLING * photo.height
+
+
+def _any_sure(faces: list[Face]) -> bool:
+    return any(face.confidence >= _SURE for face in faces)
+
+
+def _detect_in_view(photo: Image.Image, border: float, turns: int = 0) -> list[Face]:
+    """Faces found in the photo with a grey border and turned, in photo pixels, largest first.
+
+    Args:
+        border: its width as a fraction of the photo's long side.
+        turns: quarter turns anticlockwise.
+    """
     thumbnail = _reduce(photo, max(photo.size) * (1 + 2 * border) / DETECTION_SIDE)
     edge = round(border * max(thumbnail.size))
     pixels = np.pad(np.asarray(thumbnail), ((edge,) * 2, (edge,) * 2, (0, 0)), constant_values=128)
@@ -326,7 +341,7 @@ def _detect_in_view(photo: Image.Image, border: float, turns: int) -> list[Face]
         (left, top), (right, bottom) = corners.min(axis=0), corners.max(axis=0)
         place = (float(left), float(top), float(right), float(bottom))
         found.append(Face((points - edge) * factor, place, float(box[4])))
-    return found
+    return sorted(found, key=lambda face: face.area, reverse=True)
 
 
 def _unturned(

@@ -111,7 +111,8 @@ class Fader(
 
     attributes: the schema as JSON (``AttributeSchema.to_config``). image_size: S, a multiple of
     ``2**(depth + 1)``. width, max_width, depth: channels after the first halving, their cap, and
-    the number of halvings. The paper's model: image_size 256, width 32, max_width 512, depth 6.
+    the number of halvings. latent_channels: C, by default as wide as the last block. The paper's
+    model: image_size 256, width 32, max_width 512, depth 6.
     """
 
     def __init__(
@@ -121,6 +122,7 @@ class Fader(
         width: int = 32,
         max_width: int = 512,
         depth: int = 5,
+        latent_channels: int | None = None,
     ) -> None:
         super().__init__()
         if image_size % 2 ** (depth + 1) or image_size < 2 ** (depth + 1):
@@ -130,6 +132,7 @@ class Fader(
         self.schema = AttributeSchema.from_config(attributes)
         self.image_size = image_size
         widths = block_widths(width, max_width, depth)
+        widths[-1] = latent_channels or widths[-1]
         self.latent_shape = (widths[-1], image_size // 2**depth, image_size // 2**depth)
         self.encoder = Encoder(widths)
         self.decoder = Decoder(widths, self.schema.code_size)

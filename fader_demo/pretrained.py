@@ -35,7 +35,13 @@ FETCHED = [
 ]
 """What is fetched from the Hub; whatever else a repository holds stays there."""
 
-LIMITS = {"image_size": 1024, "width": 1024, "max_width": 1024, "depth": 8}
+LIMITS = {
+    "image_size": 1024,
+    "width": 1024,
+    "max_width": 1024,
+    "depth": 8,
+    "latent_channels": 1024,
+}
 MAX_ATTRIBUTES = 64
 MAX_CONFIG_BYTES = 1_000_000
 
@@ -113,6 +119,8 @@ def _check_config(model_class: type[nn.Module], config: dict[str, Any], path: Pa
         raise ModelError(f"{path} has a setting {unknown[0]!r} that is not known here.")
     for name in settings & set(LIMITS):
         size = config[name]
+        if name == "latent_channels" and size is None:  # as wide as the last block
+            continue
         if type(size) is not int or not 1 <= size <= LIMITS[name]:
             raise ModelError(f"{path}: {name} must be a whole number in 1..{LIMITS[name]}.")
     attributes = config["attributes"]

@@ -112,7 +112,9 @@ def _setting(wanted: Any, value: Any, path: str) -> Any:
         except ValueError:
             raise ConfigError(f"{path} must be a number, not {value!r}.") from None
     if origin is tuple and isinstance(value, list) and len(value) == len(options):
-        return tuple(_setting(kind, entry, path) for kind, entry in zip(options, value, strict=True))
+        return tuple(
+            _setting(kind, entry, path) for kind, entry in zip(options, value, strict=True)
+        )
     if not isinstance(value, origin or wanted) or isinstance(value, bool):
         raise ConfigError(f"{path} must be of type {(origin or wanted).__name__}, not {value!r}.")
     return value

@@ -182,7 +182,7 @@ class BatchSampler:
         return (target * self.weights[:, None].to(target.dtype)).mean(0)
 
     def __call__(self, step: int) -> Batch:
-        """The batch of a step, this process's part of it; each face is mirrored or not by itself."""
+        """This process's part of a step's batch; each face is mirrored or not by itself."""
         steps_per_epoch = max(1, math.ceil(len(self.faces) / self.batch_size))
         epoch, position = divmod(step, steps_per_epoch)
         if epoch != self._epoch:

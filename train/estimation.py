@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -48,7 +48,7 @@ class EstimatorTask:
 
     @property
     def averaged_estimator(self) -> AttributeEstimator:
-        return self.average.module.eval()
+        return cast(AttributeEstimator, self.average.module).eval()
 
     def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         optimizer = self.optimizers["estimator"]
@@ -76,9 +76,7 @@ def augment(images: Tensor) -> Tensor:
     theta[:, 0, 0] = theta[:, 1, 1] = scale
     theta[:, :, 2] = 0.08 * (2 * torch.rand(count, 2, device=device) - 1)
     grid = nn.functional.affine_grid(theta, list(images.shape), align_corners=False)
-    moved = nn.functional.grid_sample(
-        images, grid, padding_mode="reflection", align_corners=False
-    )
+    moved = nn.functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
     gain = 1 + 0.2 * (2 * torch.rand(count, 1, 1, 1, device=device) - 1)
     shift = 0.1 * (2 * torch.rand(count, 3, 1, 1, device=device) - 1)
     return (moved * gain + shift).clamp(-1, 1)

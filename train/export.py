@@ -1,6 +1,6 @@
 """Makes a model folder of a run, as far as it has got: averaged weights, configuration, estimator.
 
-    python -m train.export --config train/configs/faces.yaml --data DIR --run runs/faces --out DIR
+python -m train.export --config train/configs/faces.yaml --data DIR --run runs/faces --out DIR
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @dataclass
 class Run:
-    """A configuration, its data and the folder in which both networks train, one after the other."""
+    """A configuration, its data, and the folder where both networks train, one by one."""
 
     config: Config
     folder: Path

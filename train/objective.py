@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -66,9 +66,7 @@ class FaderTask:
             fader, multi_avg_fn=get_ema_multi_avg_fn(objective.average_decay)
         )
         self.fader, self.discriminator, autoencoder_steps, discriminator_steps = (
-            accelerator.prepare(
-                fader, discriminator, self._adam(fader), self._adam(discriminator)
-            )
+            accelerator.prepare(fader, discriminator, self._adam(fader), self._adam(discriminator))
         )
         self.modules: dict[str, nn.Module] = {
             "fader": self.fader,
@@ -109,7 +107,7 @@ class FaderTask:
         Running statistics gathered while training belong to other weights and would wash the
         pictures out, so they are taken anew over some batches.
         """
-        fader: Fader = self.average.module
+        fader = cast(Fader, self.average.module)
         device = self.accelerator.device
         pairs = (
             ((batch.images.to(device), batch.values.to(device)),)
@@ -120,7 +118,10 @@ class FaderTask:
 
     def _adam(self, module: nn.Module) -> torch.optim.Adam:
         return torch.optim.Adam(
-            module.parameters(), self.objective.learning_rate, betas=self.objective.betas
+            module.parameters(),
+            self.objective.learning_rate,
+            betas=self.objective.betas,
+            fused=True,  # one pass over memory; on a CPU the plain one costs a tenth of a step
         )
 
     def _update_discriminator(self, latent: Tensor, target: Tensor) -> Tensor:

@@ -24,17 +24,20 @@ import hashlib
 import io
 import json
 import multiprocessing
+import multiprocessing.context
 import os
 import sys
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from fader_demo.faces import TEMPLATE, Face, FaceAligner
@@ -52,32 +55,37 @@ class PreparationError(Exception):
     """The data set cannot be prepared. The message names the file, the line and the remedy."""
 
 
-@dataclass(frozen=True)
-class Example:
+class Example(NamedTuple):
     """One annotated photograph.
 
     Attributes:
-        id: its name in the annotations, unique.
-        path: where the photo is.
+        id: its path within the photo folder, unique.
         split: one of `SPLITS`.
         person: who it shows; empty when unknown.
-        values: one number per attribute: 0 or 1, or the attribute's own unit.
     """
 
     id: str
-    path: Path
     split: str
     person: str
-    values: tuple[float, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Source:
-    """An annotated set of photographs: where it came from and, by id, what is in it."""
+    """An annotated set of photographs.
+
+    Attributes:
+        kind: "celeba" or "photos".
+        folder: where the photos are.
+        attributes: A names.
+        examples: N photos, ordered by id.
+        values: (N, A): 0 and 1, or the attribute's own unit.
+    """
 
     kind: str
+    folder: Path
     attributes: tuple[str, ...]
-    examples: tuple[Example, ...]
+    examples: list[Example]
+    values: NDArray[np.float64]
 
 
 @dataclass
@@ -103,12 +111,12 @@ def read_celeba(folder: Path) -> Source:
         PreparationError: a file is missing or malformed.
     """
     photos = _existing_folder(folder / "img_align_celeba")
-    attributes, labels = _read_celeba_attributes(folder / "list_attr_celeba.txt")
+    attributes, names, values = _read_celeba_attributes(folder / "list_attr_celeba.txt")
     partition = _read_pairs(folder / "list_eval_partition.txt")
     identity = folder / "identity_CelebA.txt"
     persons = _read_pairs(identity) if identity.exists() else {}
     examples = []
-    for name, values in sorted(labels.items()):
+    for name in names:
         if name not in partition:
             raise PreparationError(
                 f"{folder / 'list_eval_partition.txt'} has no line for {name}, which "
@@ -121,42 +129,44 @@ def read_celeba(folder: Path) -> Source:
                 "write 0 (train), 1 (validation) or 2 (test)."
             )
         person = persons[name][1] if name in persons else ""
-        examples.append(Example(name, photos / name, SPLITS[int(part)], person, values))
-    return Source("celeba", attributes, tuple(examples))
+        examples.append(Example(name, SPLITS[int(part)], person))
+    return _ordered(Source("celeba", photos, attributes, examples, values))
 
 
-def _read_celeba_attributes(path: Path) -> tuple[tuple[str, ...], dict[str, tuple[float, ...]]]:
-    """Attribute names, and by image name the labels as 0 and 1."""
+def _read_celeba_attributes(path: Path) -> tuple[tuple[str, ...], list[str], NDArray[np.float64]]:
+    """A attribute names, N image names, and (N, A) labels as 0 and 1."""
     lines = _read_lines(path)
-    if len(lines) < 2 or not lines[0].strip().isdigit():
+    announced, header = next(lines, "").strip(), next(lines, "").split()
+    if not announced.isdigit():
         raise PreparationError(
             f"{path}, line 1: expected the number of images, then a line of attribute names. "
             "Use the list_attr_celeba.txt that CelebA ships."
         )
-    names = tuple(lines[1].split())
-    if not names or len(set(names)) < len(names):
-        raise PreparationError(f"{path}, line 2: expected attribute names, each of them once.")
-    labels: dict[str, tuple[float, ...]] = {}
-    for number, text in enumerate(lines[2:], start=3):
+    if not header or len(set(header)) < len(header):
+        raise PreparationError(
+            f"{path}, line 2: expected attribute names, each of them once. Correct the line."
+        )
+    labels: dict[str, NDArray[np.bool_]] = {}
+    for number, text in enumerate(lines, start=3):
         if not text.strip():
             continue
         name, *cells = text.split()
-        if len(cells) != len(names) or not set(cells) <= {"-1", "1"}:
+        if len(cells) != len(header) or not set(cells) <= {"-1", "1"}:
             raise PreparationError(
-                f"{path}, line {number}: expected an image name and {len(names)} labels of -1 or "
+                f"{path}, line {number}: expected an image name and {len(header)} labels of -1 or "
                 f"1, found {len(cells)} labels: {text.strip()[:60]!r}. Correct or delete the line."
             )
         if name in labels:
             raise PreparationError(
                 f"{path}, line {number}: {name} is listed twice. Delete one of the lines."
             )
-        labels[name] = tuple(float(cell == "1") for cell in cells)
-    if len(labels) != int(lines[0]):
+        labels[name] = np.array(cells) == "1"
+    if len(labels) != int(announced) or not labels:
         raise PreparationError(
-            f"{path}, line 1: {int(lines[0])} images are announced but {len(labels)} are listed. "
+            f"{path}, line 1: {announced} images are announced but {len(labels)} are listed. "
             "The file seems incomplete; copy it again, or correct the number."
         )
-    return names, labels
+    return tuple(header), list(labels), np.array(list(labels.values()), dtype=np.float64)
 
 
 def _read_pairs(path: Path) -> dict[str, tuple[int, str]]:
@@ -187,9 +197,8 @@ def read_photos(folder: Path, annotations: Path) -> Source:
         PreparationError: a file is missing or malformed.
     """
     _existing_folder(folder)
-    lines = _read_lines(annotations)
-    reader = csv.DictReader(io.StringIO("\n".join(lines)), strict=True)
-    header = list(reader.fieldnames or [])
+    reader = csv.DictReader(_read_lines(annotations), strict=True)
+    header = _csv_header(reader, annotations)
     attributes = tuple(name for name in header if name not in ("file", "split", "person"))
     if "file" not in header or not attributes or len(set(header)) < len(header):
         raise PreparationError(
@@ -211,19 +220,34 @@ def read_photos(folder: Path, annotations: Path) -> Source:
                 f"{annotations}, line {number}: the split is {split!r}; write one of "
                 f"{', '.join(SPLITS)}, or leave it empty."
             )
-        values = [_number(row[key], key, annotations, number) for key in attributes]
-        rows[name] = (split, person, values)
-    table = _labels_from_zero(np.array([row[2] for row in rows.values()]))
-    examples = [
-        Example(name, folder / name, split, person, tuple(values.tolist()))
-        for (name, (split, person, _)), values in zip(rows.items(), table, strict=True)
-    ]
-    return Source("photos", attributes, tuple(sorted(examples, key=lambda example: example.id)))
+        numbers = [_number(row[key], key, annotations, number) for key in attributes]
+        rows[name] = (split, person, numbers)
+    values = _labels_from_zero(np.array([row[2] for row in rows.values()]))
+    examples = [Example(name, split, person) for name, (split, person, _) in rows.items()]
+    return _ordered(Source("photos", folder, attributes, examples, values))
 
 
-def _csv_rows(
-    reader: csv.DictReader[str], path: Path
-) -> Iterator[tuple[int, dict[str, str]]]:
+def _ordered(source: Source) -> Source:
+    """The same source, ordered by id."""
+    order = sorted(range(len(source.examples)), key=lambda index: source.examples[index].id)
+    examples = [source.examples[index] for index in order]
+    return replace(source, examples=examples, values=source.values[order])
+
+
+def _csv_header(reader: csv.DictReader[str], path: Path) -> list[str]:
+    try:
+        return list(reader.fieldnames or [])
+    except csv.Error as error:
+        raise _invalid_csv(path, 1, error) from error
+
+
+def _invalid_csv(path: Path, line: int, error: csv.Error) -> PreparationError:
+    return PreparationError(
+        f"{path}, line {line}: not valid CSV ({error}). Check its quotation marks."
+    )
+
+
+def _csv_rows(reader: csv.DictReader[str], path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Line number and stripped cells of each row."""
     empty = True
     try:
@@ -236,9 +260,7 @@ def _csv_rows(
             empty = False
             yield reader.line_num, {key: cell.strip() for key, cell in row.items()}
     except csv.Error as error:
-        raise PreparationError(
-            f"{path}, line {reader.line_num}: not valid CSV ({error}). Check its quotation marks."
-        ) from error
+        raise _invalid_csv(path, reader.line_num + 1, error) from error
     if empty:
         raise PreparationError(f"{path}, line 2: no photo is listed. Write one line for each.")
 
@@ -256,7 +278,7 @@ def _number(cell: str, attribute: str, path: Path, line: int) -> float:
     return value
 
 
-def _labels_from_zero(table: np.ndarray) -> np.ndarray:
+def _labels_from_zero(table: NDArray[np.float64]) -> NDArray[np.float64]:
     """Columns of -1, 0 and 1 that have a -1 mapped to 0, 0.5 and 1; (rows, attributes)."""
     signed = np.isin(table, (-1, 0, 1)).all(axis=0) & (table == -1).any(axis=0)
     return np.where(signed, (table + 1) / 2, table)
@@ -274,18 +296,29 @@ def _existing_folder(path: Path) -> Path:
     return path
 
 
-def _read_lines(path: Path) -> list[str]:
+def _read_lines(path: Path) -> Iterator[str]:
+    """The lines of a text file, one by one, ends included."""
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            yield from file
     except FileNotFoundError as error:
         raise PreparationError(f"There is no file {path}. Check the path given.") from error
     except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
         raise PreparationError(
-            f"{path}, line {line}: not UTF-8 text. Save the file as UTF-8."
+            f"{path}, line {_undecodable_line(path)}: not UTF-8 text. Save the file as UTF-8."
         ) from error
     except OSError as error:
         raise PreparationError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _undecodable_line(path: Path) -> int:
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return number
+    return 1
 
 
 # Aligning
@@ -298,9 +331,7 @@ Outcome = tuple[bytes | None, str]
 def subject(faces: Sequence[Face], width: int, height: int) -> Face:
     """The face that a training photo is of: the one nearest its middle, bystanders apart."""
     large = [face for face in faces if face.area >= _BYSTANDER**2 * faces[0].area]
-    return min(
-        large, key=lambda f: np.hypot(f.center[0] - width / 2, f.center[1] - height / 2)
-    )
+    return min(large, key=lambda f: np.hypot(f.center[0] - width / 2, f.center[1] - height / 2))
 
 
 def align_photo(path: Path, aligner: FaceAligner) -> Outcome:
@@ -313,6 +344,8 @@ def align_photo(path: Path, aligner: FaceAligner) -> Outcome:
         aligned, _ = aligner.align(photo, subject(faces, *photo.size))
     except PhotoError as error:
         return None, str(error)
+    except (RuntimeError, IndexError, ValueError) as error:  # one odd photo must not end the run
+        return None, f"{type(error).__name__}: {error}".replace("\n", " ")
     return aligned.tobytes(), ""
 
 
@@ -320,6 +353,27 @@ def _start_worker() -> None:
     import torch
 
     torch.set_num_threads(1)  # one worker a core: more threads would only get in each other's way
+    # oneDNN keeps a compiled kernel for every shape it meets, and each photo brings new ones: it
+    # is no faster here and takes hundreds of megabytes.
+    torch.backends.mkldnn.set_flags(False)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Without this, a killed run would leave its workers waiting for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _worker_processes() -> multiprocessing.context.BaseContext:
+    """Workers that share the memory of the libraries they import, where the system can do that."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["facenet_pytorch", "fader_demo.faces"])
+    return context
 
 
 def _align_photos(paths: Sequence[Path], size: int) -> list[Outcome]:
@@ -333,9 +387,7 @@ def align_all(paths: Sequence[Path], size: int, workers: int) -> Iterator[Outcom
     Raises:
         PreparationError: a worker died.
     """
-    pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=_start_worker
-    )
+    pool = ProcessPoolExecutor(workers, _worker_processes(), initializer=_start_worker)
     pending: deque[Future[list[Outcome]]] = deque()
     try:
         for start in range(0, len(paths), _CHUNK):
@@ -375,9 +427,10 @@ def prepare(source: Source, out: Path, size: int, workers: int, progress_bar: bo
     progress = _load_progress(out, fingerprint)
     _align_into(source, out, size, workers, progress, progress_bar)
     if not progress.kept:
+        reason = f" The first: {progress.unreadable[0][1]}" if progress.unreadable else ""
         raise PreparationError(
-            f"No face was found in any of {len(source.examples)} photos "
-            f"({len(progress.unreadable)} of them could not be read). Check the photo folder."
+            f"No face was found in any of {len(source.examples)} photos in {source.folder}, of "
+            f"which {len(progress.unreadable)} could not be read. Check that folder.{reason}"
         )
     return _finish(source, out, size, progress)
 
@@ -392,7 +445,7 @@ def _align_into(
         file.truncate(_HEADER_BYTES + len(progress.kept) * bytes_per_image)
         file.seek(0, os.SEEK_END)
         todo = source.examples[progress.done :]
-        outcomes = align_all([example.path for example in todo], size, workers)
+        outcomes = align_all([source.folder / example.id for example in todo], size, workers)
         bar = tqdm(
             outcomes,
             total=len(source.examples),
@@ -453,7 +506,7 @@ def _finish(source: Source, out: Path, size: int, progress: Progress) -> dict:
         file.write(_npy_header((len(kept), size, size, 3)))
         file.flush()
         os.fsync(file.fileno())
-    _write_atomically(out / "table.csv", _table(source.attributes, kept))
+    _write_atomically(out / "table.csv", _table(source, progress.kept))
     _write_atomically(out / "no_face.txt", "".join(f"{name}\n" for name in progress.no_face))
     reasons = "".join(f"{name}\t{reason}\n" for name, reason in progress.unreadable)
     _write_atomically(out / "unreadable.txt", reasons)
@@ -474,13 +527,13 @@ def _finish(source: Source, out: Path, size: int, progress: Progress) -> dict:
     return description
 
 
-def _table(attributes: Sequence[str], examples: Sequence[Example]) -> str:
+def _table(source: Source, kept: Sequence[int]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "split", "person", *attributes])
-    for example in examples:
-        values = [f"{value:.9g}" for value in example.values]
-        writer.writerow([example.id, example.split, example.person, *values])
+    writer.writerow(["id", "split", "person", *source.attributes])
+    for index in kept:
+        values = [f"{value:.9g}" for value in source.values[index]]
+        writer.writerow([*source.examples[index], *values])
     return text.getvalue()
 
 
@@ -509,8 +562,8 @@ def _fingerprint(source: Source, size: int) -> str:
     """Tells whether two runs would write the same thing: annotations, size and framing."""
     digest = hashlib.sha256(repr((size, sorted(TEMPLATE.items()), source.attributes)).encode())
     for example in source.examples:
-        row = (example.id, example.split, example.person, example.values)
-        digest.update(repr(row).encode())
+        digest.update(repr(tuple(example)).encode())
+    digest.update(np.ascontiguousarray(source.values).tobytes())
     return digest.hexdigest()[:32]
 
 

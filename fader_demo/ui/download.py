@@ -1,4 +1,4 @@
-"""The edited photo at its full resolution, as a PNG. It is drawn when it is asked for, not before."""
+"""The edited photo at its full resolution, as a PNG that is drawn when it is asked for."""
 
 from __future__ import annotations
 

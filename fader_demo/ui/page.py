@@ -14,7 +14,7 @@ from fader_demo.ui.photo import photo_input, uploaded_path
 from fader_demo.ui.pictures import LIVE_SIDE, data_uri, picture
 from fader_demo.ui.sliders import at_start, slider_panel, values_for
 from fader_demo.ui.strengths import Strengths, strengths
-from fader_demo.ui.thumbnails import chosen_of, thumbnail_row, thumbnails
+from fader_demo.ui.thumbnails import pressed, thumbnail_row, thumbnails
 from fader_demo.ui.visit import KEPT_SECONDS, Visit, held, in_plain_words
 
 if TYPE_CHECKING:
@@ -56,13 +56,13 @@ class Page:
         gr.HTML(_TITLE, apply_default_css=False, elem_id="title")
         with gr.Row(elem_id="editor"):
             with gr.Column(elem_id="source"):
-                self.original = picture("original", "Original", "The photo as it was opened")
+                self.original = picture("original", "The photo as it was opened", "Original")
                 with gr.Column(elem_id="ways-in"):
                     self.photo = photo_input()
                     self.example = thumbnail_row("examples", "Examples", "Example", examples)
                     self.faces = thumbnail_row("faces", "Which face?", "Face", fewest=2)
             with gr.Column(elem_id="edited"):
-                self.result = picture("result", "Edited", "The photo with the edit")
+                self.result = picture("result", "The photo with the edit", "Edited")
                 self.download = download_button()
             with gr.Column(elem_id="controls"):
                 self.sliders = slider_panel(self.editor.schema)
@@ -84,8 +84,8 @@ class Page:
         if self.examples:
             page.load(self.greet, None, **opens)
         self.photo.upload(self.open_upload, self.photo, **opens)
-        self.example.select(self.open_example, self.example, **opens)
-        self.faces.select(self.choose_face, [self.visit, self.faces], **opens)
+        self.example.select(self.open_example, None, **opens)
+        self.faces.select(self.choose_face, self.visit, **opens)
         self.sliders.change(self.draw, [self.visit, self.sliders], self.result, **draws)
         gr.on(
             [self.sliders.release, self.strengths.attribute.input],
@@ -108,13 +108,13 @@ class Page:
         return self._opened(self.editor.open(uploaded_path(file)))
 
     @in_plain_words
-    def open_example(self, row: Value) -> tuple[Any, ...]:
-        return self._opened(self.editor.open(self.examples[chosen_of(row, len(self.examples))]))
+    def open_example(self, event: gr.EventData) -> tuple[Any, ...]:
+        return self._opened(self.editor.open(self.examples[pressed(event, len(self.examples))]))
 
     @in_plain_words
-    def choose_face(self, visit: Visit | None, row: Value) -> tuple[Any, ...]:
+    def choose_face(self, visit: Visit | None, event: gr.EventData) -> tuple[Any, ...]:
         face = held(visit).face
-        return self._opened(self.editor.choose(face, chosen_of(row, len(face.boxes))))
+        return self._opened(self.editor.choose(face, pressed(event, len(face.boxes))))
 
     def _opened(self, face: Face) -> tuple[Any, ...]:
         visit = Visit(face)
@@ -148,22 +148,26 @@ class Page:
 
 
 def _portrait(photo: Image.Image, box: tuple[float, float, float, float]) -> Image.Image:
-    """A face as its box shows it, within the photo."""
-    left, top, right, bottom = (round(side) for side in box)
-    return photo.crop(
-        (max(left, 0), max(top, 0), min(right, photo.width), min(bottom, photo.height))
-    )
+    """A face with some hair and chin around it, as far as the photo goes."""
+    left, top, right, bottom = box
+    margin = 0.25 * (bottom - top)
+    corner = max(round(left - margin), 0), max(round(top - margin), 0)
+    opposite = min(round(right + margin), photo.width), min(round(bottom + margin), photo.height)
+    return photo.crop((*corner, *opposite))
 
 
 def _forget(page: gr.Blocks) -> Any:
     """Lets go of all that a visitor brought, once their page is closed."""
 
     def forget(request: gr.Request) -> None:
-        page.state_holder.delete_state(request.session_hash)
+        page.state_holder.delete_state(str(request.session_hash))
 
     return forget
 
 
 _TITLE = """
-<header class="title"><h1>Fader</h1><p>Open a portrait, move a fader, watch the face change.</p></header>
+<header class="title">
+  <h1>Fader</h1>
+  <p>Open a portrait, move a fader, watch the face change.</p>
+</header>
 """

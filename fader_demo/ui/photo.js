@@ -4,13 +4,19 @@ const video = element.querySelector("video");
 
 async function send(file) {
   if (!file) return;
+  if (file.size > props.max_megabytes * 2 ** 20) {
+    trigger("warning", `This file is larger than ${props.max_megabytes} MB. Choose a smaller one.`);
+    return;
+  }
   element.classList.add("busy");
   try {
     const { path, url } = await upload(file);
     props.value = { path, url, orig_name: file.name, meta: { _type: "gradio.FileData" } };
     trigger("upload");
+  } catch (error) {
+    console.warn(error); // `upload` itself has told the visitor
   } finally {
-    element.classList.remove("busy"); // `upload` itself tells the visitor what went wrong
+    element.classList.remove("busy");
   }
 }
 

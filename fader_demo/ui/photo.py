@@ -7,9 +7,10 @@ from typing import Any
 
 import gradio as gr
 
-from fader_demo.ui.visit import trouble
+from fader_demo.ui.visit import Refusal
 
-MAX_UPLOAD = "25mb"
+MAX_MEGABYTES = 25
+"""Largest file that is taken."""
 
 
 def photo_input() -> gr.HTML:
@@ -20,6 +21,7 @@ def photo_input() -> gr.HTML:
         js_on_load=Path(__file__).with_suffix(".js").read_text(encoding="utf-8"),
         apply_default_css=False,
         elem_id="photo",
+        max_megabytes=MAX_MEGABYTES,
     )
 
 
@@ -29,7 +31,7 @@ def uploaded_path(value: dict[str, Any] | None) -> Path:
     path = Path(str(file.get("path", "")))
     marked = isinstance(file.get("meta"), dict) and file["meta"].get("_type") == "gradio.FileData"
     if not marked or not path.is_file():
-        raise trouble("The photo did not arrive. Try again.", "Not this photo")
+        raise Refusal("The photo did not arrive. Try again.")
     return path
 
 

@@ -25,17 +25,15 @@ def data_uri(image: Image.Image) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def picture(name: str, caption: str, alt: str) -> gr.HTML:
+def picture(name: str, alt: str, caption: str = "") -> gr.HTML:
     """A framed picture; its value is a data URI, or empty.
 
-    name, caption, alt: plain text, not markup.
+    caption: written on the picture, if anything. name, caption, alt: plain text, not markup.
     """
+    label = f"<figcaption>{caption}</figcaption>" if caption else ""
     return gr.HTML(
         value="",
-        html_template=(
-            f'<figure class="picture"><img alt="{alt}" hidden>'
-            f"<figcaption>{caption}</figcaption></figure>"
-        ),
+        html_template=(f'<figure class="picture"><img alt="{alt}" hidden>{label}</figure>'),
         js_on_load=_SHOW,
         apply_default_css=False,
         elem_id=name,
@@ -45,6 +43,10 @@ def picture(name: str, caption: str, alt: str) -> gr.HTML:
 # Not "${value}" in the template: that would parse and decode every picture twice.
 _SHOW = """
 const image = element.querySelector("img");
+image.addEventListener("load", () => {
+  const ratio = image.naturalWidth / image.naturalHeight;
+  element.querySelector("figure").style.setProperty("--ratio", ratio);
+});
 const show = () => {
   image.hidden = !props.value;
   if (props.value) image.src = props.value;

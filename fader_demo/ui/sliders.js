@@ -14,7 +14,7 @@ function rounded(row, number) {
 
 function paint(row) {
   const control = controlOf(row);
-  const open = props.value !== null;
+  const open = Boolean(props.value);
   for (const part of row.querySelectorAll("input, select, button")) part.disabled = !open;
   if (!open) return;
   const start = props.value.start[nameOf(row)];
@@ -38,11 +38,11 @@ function paint(row) {
 function paintAll() {
   rows.forEach(paint);
   const untouched = !rows.some((row) => row.classList.contains("moved"));
-  element.querySelector(".reset-all").disabled = props.value === null || untouched;
+  element.querySelector(".reset-all").disabled = !props.value || untouched;
 }
 
 function move(row, number) {
-  if (props.value === null || !Number.isFinite(number)) return;
+  if (!props.value || !Number.isFinite(number)) return;
   const control = controlOf(row);
   const start = props.value.start[nameOf(row)];
   if (control.type === "range") {

@@ -46,7 +46,7 @@ def values_for(visit: Visit | None, value: dict[str, Any] | None) -> dict[str, f
 
     Raises a toast when the visit is no longer held. The editor checks names and numbers.
     """
-    if value is None:
+    if not value:
         return None
     return value["now"] if value["face"] == held(visit).key else None
 
@@ -69,32 +69,46 @@ def _group(name: str, attributes: Sequence[Attribute]) -> str:
 
 def _row(attribute: Attribute) -> str:
     """One fader: label, where it started, number, reset button, and the control itself."""
-    name, label = _text(attribute.name), _text(attribute.label)
-    key = "".join(c if c.isalnum() else "-" for c in attribute.name)
-    shared = f'id="control-{key}" class="control" aria-describedby="start-{key}" disabled'
+    label, key = _text(attribute.label), _key(attribute)
+    return f"""
+      <div class="fader" id="slider-{key}"
+           data-name="{_text(attribute.name)}" data-unit="{_text(attribute.unit)}">
+        <label for="control-{key}">{label}</label>
+        <span class="start" id="start-{key}"></span>
+        {_number(attribute)}
+        <button type="button" class="reset" disabled aria-label="Reset {label}"
+                title="Back to where it started">↺</button>
+        {_control(attribute)}
+      </div>"""
+
+
+def _number(attribute: Attribute) -> str:
     if attribute.kind == "categorical":
-        options = (f"<option value={i}>{_text(c)}</option>" for i, c in enumerate(attribute.choices))
-        number, control = "", f"<select {shared}>{''.join(options)}</select>"
-    else:
-        low, high = attribute.slider
-        span = f'min="{low}" max="{high}" step="{_step(low, high)}"'
-        unit = f" in {_text(attribute.unit)}" if attribute.unit else ""
-        number = (
-            f'<input type="number" class="number" {span} disabled'
-            f' aria-label="{label} as a number{unit}">'
-        )
-        control = f'<input type="range" {span} {shared}>'
-    return (
-        f'<div class="fader" id="slider-{key}" data-name="{name}" data-unit="{_text(attribute.unit)}">'
-        f'<label for="control-{key}">{label}</label><span class="start" id="start-{key}"></span>'
-        f'{number}<button type="button" class="reset" disabled aria-label="Reset {label}"'
-        f' title="Back to where it started">↺</button>{control}</div>'
-    )
+        return ""
+    unit = f" in {_text(attribute.unit)}" if attribute.unit else ""
+    label = f'aria-label="{_text(attribute.label)} as a number{unit}"'
+    return f'<input type="number" class="number" {_span(attribute)} {label} disabled>'
 
 
-def _step(low: float, high: float) -> float:
-    """The finest move of a slider: a power of ten, some hundreds of them to a track."""
-    return 10.0 ** math.floor(math.log10((high - low) / 200))
+def _control(attribute: Attribute) -> str:
+    key = _key(attribute)
+    common = f'id="control-{key}" class="control" aria-describedby="start-{key}" disabled'
+    if attribute.kind == "categorical":
+        choices = enumerate(attribute.choices)
+        options = "".join(f"<option value={i}>{_text(choice)}</option>" for i, choice in choices)
+        return f"<select {common}>{options}</select>"
+    return f'<input type="range" {_span(attribute)} {common}>'
+
+
+def _span(attribute: Attribute) -> str:
+    """Both ends of a slider and its finest step: a power of ten, some hundreds to a track."""
+    low, high = attribute.slider
+    step = 10.0 ** math.floor(math.log10((high - low) / 200))
+    return f'min="{low}" max="{high}" step="{step}"'
+
+
+def _key(attribute: Attribute) -> str:
+    return "".join(c if c.isalnum() else "-" for c in attribute.name)
 
 
 def _text(text: str) -> str:

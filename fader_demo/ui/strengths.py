@@ -23,14 +23,11 @@ class Strengths:
             self.attribute = gr.Dropdown(
                 choices=[(attribute.label, attribute.name) for attribute in schema],
                 value=schema[0].name,
-                label="One attribute at several strengths",
+                label="One attribute at five strengths",
+                info="The other attributes stand where their sliders are.",
                 elem_id="strength-attribute",
             )
-            self.strip = picture(
-                "strip",
-                caption="The other attributes stand where their sliders are.",
-                alt="The face at several strengths of one attribute, weakest first",
-            )
+            self.strip = picture("strip", "The face at rising strengths of this attribute")
 
 
 def strengths(attribute: Attribute) -> list[float]:

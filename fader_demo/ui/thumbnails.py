@@ -10,7 +10,7 @@ import gradio as gr
 from PIL import Image
 
 from fader_demo.ui.pictures import data_uri
-from fader_demo.ui.visit import trouble
+from fader_demo.ui.visit import Refusal
 
 _SIDE = 112  # pixels; twice what is shown, for sharp screens
 
@@ -18,7 +18,7 @@ _SIDE = 112  # pixels; twice what is shown, for sharp screens
 def thumbnail_row(
     name: str, title: str, noun: str, images: Sequence[Image.Image] = (), fewest: int = 1
 ) -> gr.HTML:
-    """Buttons with pictures; `select` fires when one is pressed.
+    """Buttons with pictures; `select` fires with the index of the one that is pressed.
 
     title: the line above them. noun: what one of them is called. fewest: with fewer pictures than
     this there is nothing to choose, and nothing is shown.
@@ -40,11 +40,11 @@ def thumbnails(images: Sequence[Image.Image], chosen: int | None = None) -> dict
     return {"images": [data_uri(_square(image)) for image in images], "chosen": chosen}
 
 
-def chosen_of(value: dict[str, Any] | None, count: int) -> int:
+def pressed(event: gr.EventData, count: int) -> int:
     """Which of `count` pictures the visitor pressed."""
-    index = (value or {}).get("chosen")
+    index = event._data.get("index")
     if type(index) is not int or not 0 <= index < count:
-        raise trouble("There is no such picture any more. Choose another.", "Not found")
+        raise Refusal("There is no such picture any more. Choose another.")
     return index
 
 

@@ -8,7 +8,7 @@ import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import gradio as gr
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from fader_demo.editor import Face
 
 P = ParamSpec("P")
-R = TypeVar("R")
 
 KEPT_SECONDS = 3600
 """How long an opened photo is held at most; leaving the page lets it go at once."""
@@ -38,31 +37,33 @@ class Visit:
     key: str = field(default_factory=lambda: secrets.token_hex(8))
 
 
-def trouble(message: str, title: str) -> gr.Error:
-    """A toast in plain words. Raised in a handler, it leaves the page as it was."""
-    return gr.Error(html.escape(message, quote=False), title=title, print_exception=False)
+class Refusal(Exception):
+    """What the visitor asked for cannot be done; the message tells them why, and what to do."""
 
 
 def held(visit: Visit | None) -> Visit:
     """The visit, if its photo is still held."""
     if visit is None:
-        raise trouble("This photo is no longer held here. Open it again.", "Photo let go")
+        raise Refusal("This photo is no longer held here. Open it again.")
     return visit
 
 
-def in_plain_words(handler: Callable[P, R]) -> Callable[P, R]:
-    """Make a handler's failures toasts: a PhotoError's own words, and of all else no details."""
+def in_plain_words(handler: Callable[P, Any]) -> Callable[P, Any]:
+    """Make a handler's failures toasts: a PhotoError's own words, and of all else no details.
+
+    The page stays as it was before.
+    """
 
     @functools.wraps(handler)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> Any:
         try:
             return handler(*args, **kwargs)
-        except gr.Error:
-            raise
-        except PhotoError as error:
-            raise trouble(str(error), "Not this photo") from error
-        except Exception as error:
+        except (PhotoError, Refusal) as refusal:
+            message = html.escape(str(refusal), quote=False)
+        except Exception:
             _logger.exception("%s failed", handler.__qualname__)
-            raise trouble("Something went wrong here. Try again.", "Sorry") from error
+            message = "Something went wrong on our side. Try again."
+        gr.Warning(message)
+        return gr.skip()
 
     return wrapped

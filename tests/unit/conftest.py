@@ -37,7 +37,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def config() -> dict:
-    """Settings of a run of a few seconds, to be changed by a test and written by ``write_config``."""
+    """Settings of a run of a few seconds; a test changes them and calls ``write_config``."""
     trainer = {"steps": 12, "log_every": 2, "evaluate_every": 100}
     return {
         "attributes": ATTRIBUTES,

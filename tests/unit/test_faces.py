@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,7 +31,7 @@ SIZE = 128
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _one_thread():
+def _one_thread() -> Iterator[None]:
     """Several threads on a busy machine make small networks slower, not faster."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -223,7 +225,7 @@ def test_no_face_is_an_empty_list(aligner: FaceAligner, image: Image.Image) -> N
     assert aligner.detect(image) == []
 
 
-def test_a_hand_held_over_photo_without_a_face(aligner: FaceAligner, photo: Image.Image) -> None:
+def test_a_body_without_a_head_is_no_face(aligner: FaceAligner, photo: Image.Image) -> None:
     assert aligner.detect(photo.crop((0, 250, 250, 512))) == []
 
 
@@ -272,18 +274,17 @@ def test_a_turned_photo_gives_the_same_face(
 
 
 def test_a_photo_turned_by_exif_or_stored_otherwise_gives_the_same_face(
-    aligner: FaceAligner, photo: Image.Image, aligned: np.ndarray, tmp_path_factory
+    aligner: FaceAligner, photo: Image.Image, aligned: np.ndarray, tmp_path: Path
 ) -> None:
-    folder = tmp_path_factory.mktemp("stored")
     exif = Image.Exif()
     exif[0x0112] = 6
-    photo.rotate(90, expand=True).save(folder / "turned.png", exif=exif)
-    photo.convert("CMYK").save(folder / "cmyk.jpg", quality=95)
-    photo.convert("P", palette=Image.Palette.ADAPTIVE).save(folder / "palette.png")
+    photo.rotate(90, expand=True).save(tmp_path / "turned.png", exif=exif)
+    photo.convert("CMYK").save(tmp_path / "cmyk.jpg", quality=95)
+    photo.convert("P", palette=Image.Palette.ADAPTIVE).save(tmp_path / "palette.png")
     deep = np.asarray(photo.convert("L")).astype(np.uint16) * 257
-    Image.fromarray(deep).save(folder / "deep.png")
+    Image.fromarray(deep).save(tmp_path / "deep.png")
     grey = aligned.mean(axis=2, keepdims=True).repeat(3, axis=2)
-    for path in sorted(folder.iterdir()):
+    for path in sorted(tmp_path.iterdir()):
         expected = grey if path.stem == "deep" else aligned
         result = align_largest(aligner, read_photo(path))
         assert np.abs(middle(result) - middle(expected)).mean() < 9, path.name

@@ -1,0 +1,148 @@
+"""A real browser in front of the real app: `python app.py`, on a free port, in its own process."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageOps
+from playwright.sync_api import Browser, Playwright, sync_playwright
+from visitor import PATIENCE, NewVisitor, Visitor
+
+from fader_demo import Editor
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
+]
+
+
+@pytest.fixture(scope="session")
+def model_folder(tiny_model_folder: Path) -> Path:
+    """The trained model where there is one; the page must work with any."""
+    trained = ROOT / "assets" / "faces"
+    return trained if (trained / "config.json").is_file() else tiny_model_folder
+
+
+@pytest.fixture(scope="session")
+def editor(model_folder: Path) -> Editor:
+    """The same editor as the app's, to tell what the page should show."""
+    return Editor.from_pretrained(model_folder)
+
+
+@pytest.fixture(scope="session")
+def address(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The running app."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = {
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "FADER_MODEL": str(model_folder),
+        "GRADIO_TEMP_DIR": str(tmp_path_factory.mktemp("gradio")),
+        "HF_HUB_OFFLINE": "1",
+    }
+    app = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=os.environ | settings)
+    try:
+        yield _once_it_answers(f"http://127.0.0.1:{port}/", app)
+    finally:
+        app.terminate()
+        app.wait(timeout=30)
+
+
+def _once_it_answers(address: str, app: subprocess.Popen[bytes]) -> str:
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline and app.poll() is None:
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+            return address
+        except OSError:
+            time.sleep(0.2)
+    raise RuntimeError("app.py did not begin to serve")
+
+
+@pytest.fixture(scope="session")
+def chromium(portrait: Path) -> Iterator[Browser]:
+    """Chromium, with a camera that sees the astronaut."""
+    with sync_playwright() as playwright:
+        browser = _launch(playwright, portrait)
+        yield browser
+        browser.close()
+
+
+def _launch(playwright: Playwright, seen_by_camera: Path) -> Browser:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    installed = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    # A film of one frame: what the fake camera takes for MJPEG is JPEGs, one after the other.
+    film = seen_by_camera.with_suffix(".mjpeg")
+    shutil.copy(seen_by_camera, film)
+    flags = [*CHROMIUM_FLAGS, f"--use-file-for-fake-video-capture={film}"]
+    return playwright.chromium.launch(executable_path=installed, args=flags)
+
+
+@pytest.fixture
+def new_visitor(chromium: Browser, address: str) -> Iterator[NewVisitor]:
+    """Opens the page for somebody new, who shares nothing with the others.
+
+    Whatever a test does, no page may ask another host for anything or log an error.
+    """
+    visitors: list[Visitor] = []
+
+    def arrive(width: int = 1280, height: int = 800) -> Visitor:
+        context = chromium.new_context(
+            viewport={"width": width, "height": height}, permissions=["camera"]
+        )
+        context.set_default_timeout(PATIENCE * 1000)
+        visitors.append(Visitor(context.new_page(), address))
+        return visitors[-1]
+
+    yield arrive
+    for visitor in visitors:
+        visitor.page.context.close()
+    for visitor in visitors:
+        assert visitor.requests_elsewhere == []
+        assert visitor.console_errors == []
+
+
+@pytest.fixture
+def visitor(new_visitor: NewVisitor) -> Visitor:
+    return new_visitor()
+
+
+@pytest.fixture(scope="session")
+def portrait(astronaut: Image.Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A photo twice as large as what the page shows, and with EXIF data."""
+    path = tmp_path_factory.mktemp("photos") / "portrait.jpg"
+    exif = Image.Exif()
+    exif[0x010E] = "taken at home"  # ImageDescription
+    photo = astronaut.resize((1536, 1536), Image.Resampling.BICUBIC)
+    photo.save(path, quality=95, exif=exif)
+    return path
+
+
+@pytest.fixture(scope="session")
+def couple(astronaut: Image.Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A photo of two faces: the larger one at the left, a mirrored one at the right."""
+    photo = Image.new("RGB", (960, 512), "gray")
+    photo.paste(astronaut, (0, 0))
+    photo.paste(ImageOps.mirror(astronaut).resize((420, 420)), (530, 46))
+    path = tmp_path_factory.mktemp("photos") / "couple.png"
+    photo.save(path)
+    return path

@@ -1,0 +1,148 @@
+"""Somebody at the page: what a visitor does and sees, in terms of the page and not of its DOM."""
+
+from __future__ import annotations
+
+import base64
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlparse
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import ConsoleMessage, Locator, Page, expect
+
+from fader_demo import Face
+from fader_demo.ui.pictures import data_uri
+
+PATIENCE = 120.0
+"""Seconds that anything may take; the machine may be busy."""
+
+expect.set_options(timeout=PATIENCE * 1000)
+
+Box = tuple[int, int, int, int]
+
+
+class Visitor:
+    """A browser page on which the example is open and drawn."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page = page
+        self.console_errors: list[str] = []
+        self.requests_elsewhere: list[str] = []
+        page.on("console", self._note_console)
+        page.on("pageerror", lambda error: self.console_errors.append(str(error)))
+        page.on("request", lambda request: self._note_request(request.url))
+        page.goto(address)
+        self.wait_until(lambda: bool(self.source("result") and self.source("strip")))
+
+    # Doing
+
+    def open_photo(self, path: Path) -> None:
+        """Choose a file, and wait until it is the one that is shown."""
+        before = self.source("original")
+        self.choose_file(path)
+        self.wait_until(lambda: self.source("original") != before)
+        self.wait_until(self.is_untouched)
+
+    def choose_file(self, path: Path) -> None:
+        self.page.set_input_files("#photo input[type=file]", path)
+
+    def slider(self, name: str) -> Locator:
+        return self.page.locator(f"#slider-{name} .control")
+
+    def drag(self, name: str, to: float) -> float:
+        """Drag a slider's cap with the mouse to a fraction of its track; where it came to rest."""
+        slider = self.slider(name)
+        slider.scroll_into_view_if_needed()
+        box = slider.bounding_box()
+        assert box
+        start, width, y = box["x"] + 7, box["width"] - 14, box["y"] + box["height"] / 2
+        begin = self._fraction(name)
+        self.page.mouse.move(start + begin * width, y)
+        self.page.mouse.down()
+        for i in range(1, 13):
+            self.page.mouse.move(start + (begin + (to - begin) * i / 12) * width, y)
+        self.page.mouse.up()
+        return self.value(name)
+
+    def farther_end(self, name: str) -> float:
+        """The end of a slider's track (0 or 1) that is farther from where it stands."""
+        return 0.0 if self._fraction(name) > 0.5 else 1.0
+
+    def dismiss_toasts(self) -> None:
+        for close in self.page.locator(".toast-close").all():
+            close.click()
+        expect(self.page.locator(".toast-body")).to_have_count(0)
+
+    # Seeing
+
+    def source(self, picture: str) -> str:
+        """The <img> source of a picture: original, result or strip."""
+        return self.page.locator(f"#{picture} img").get_attribute("src") or ""
+
+    def shown(self, picture: str = "result") -> Image.Image:
+        return decoded(self.source(picture))
+
+    def is_untouched(self) -> bool:
+        """Whether the result is, to the byte, the original."""
+        return self.source("result") == self.source("original")
+
+    def value(self, name: str) -> float:
+        return float(self.slider(name).input_value())
+
+    def toast(self) -> str:
+        message = self.page.locator(".toast-body").last
+        expect(message).to_be_visible()
+        return message.inner_text()
+
+    def sees(self, expected: Image.Image, picture: str = "result") -> None:
+        """Wait until a picture shows what is expected, after the loss that JPEG brings."""
+        as_jpeg = decoded(data_uri(expected))
+        self.wait_until(lambda: distance(self.shown(picture), as_jpeg) < 0.5)
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline, "waited in vain"
+            self.page.wait_for_timeout(50)
+
+    def _fraction(self, name: str) -> float:
+        slider = self.slider(name)
+        low, high = (float(slider.get_attribute(end) or 0) for end in ("min", "max"))
+        return (self.value(name) - low) / (high - low)
+
+    def _note_console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.console_errors.append(message.text)
+
+    def _note_request(self, url: str) -> None:
+        if urlparse(url).scheme not in ("data", "blob") and urlparse(url).hostname != "127.0.0.1":
+            self.requests_elsewhere.append(url)
+
+
+NewVisitor = Callable[..., Visitor]
+"""Opens the page for somebody new; takes the width and height of their window."""
+
+
+def decoded(source: str) -> Image.Image:
+    encoded = source.partition(",")[2]
+    return Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGB")
+
+
+def box_in(picture: Image.Image, face: Face, index: int) -> Box:
+    """Where a face lies in a picture of its whole photo, whatever the picture's size."""
+    scale = picture.width / face.photo.width
+    left, top, right, bottom = (round(side * scale) for side in face.boxes[index])
+    return left, top, right, bottom
+
+
+def distance(one: Image.Image, other: Image.Image, box: Box | None = None) -> float:
+    """Mean absolute difference in 8-bit levels, within a box if given; infinite between sizes."""
+    if one.size != other.size:
+        return float("inf")
+    if box:
+        one, other = one.crop(box), other.crop(box)
+    difference = np.asarray(one, dtype=np.float64) - np.asarray(other, dtype=np.float64)
+    return float(np.abs(difference).mean())

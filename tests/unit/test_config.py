@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from train.config import Config, ConfigError
+
+from .conftest import write_config
+
+CONFIGS = sorted((Path(__file__).parents[2] / "train" / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_shipped_configurations_make_a_model(path: Path) -> None:
+    config = Config.read(path)
+    assert config.new_fader().image_size == config.new_estimator().image_size
+
+
+def test_numbers_that_yaml_takes_for_text_are_numbers(config: dict, tmp_path: Path) -> None:
+    config["fader"]["objective"]["lambda_e"] = "3e-2"
+    assert Config.read(write_config(config, tmp_path)).fader.objective.lambda_e == 0.03
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value", "message"),
+    [
+        ("fader", "batchsize", 8, "unknown setting 'fader.batchsize'"),
+        ("fader", "batch_size", "many", "fader.batch_size must be of type int"),
+        ("fader", "batch_size", True, "fader.batch_size must be of type int"),
+        ("estimator", "learning_rate", "fast", "estimator.learning_rate must be a number"),
+        ("fader", "objective", 3, "fader.objective must hold settings"),
+    ],
+)
+def test_a_wrong_setting_is_named(
+    config: dict, tmp_path: Path, section: str, name: str, value: object, message: str
+) -> None:
+    config[section][name] = value
+    with pytest.raises(ConfigError, match=message):
+        Config.read(write_config(config, tmp_path))
+
+
+def test_an_unknown_target_lists_the_known_ones(config: dict, tmp_path: Path) -> None:
+    config["fader"]["objective"]["adversary_target"] = "none"
+    with pytest.raises(ConfigError, match="one of flipped, prior"):
+        Config.read(write_config(config, tmp_path))
+
+
+def test_a_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text("model: {width: 8")
+    with pytest.raises(ConfigError, match=r"broken\.yaml"):
+        Config.read(path)
+
+
+def test_a_folder_of_another_run_is_refused(config: dict, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    Config.read(write_config(config, tmp_path)).claim(run)
+    (run / "fader").mkdir()
+    (run / "fader" / "checkpoint.safetensors").touch()
+    config["fader"]["objective"]["lambda_e"] = 0.5
+    with pytest.raises(ConfigError, match="another configuration"):
+        Config.read(write_config(config, tmp_path)).claim(run)

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fader_demo.attributes import AttributeSchema
+from fader_demo.estimator import AttributeEstimator
+from fader_demo.model import Fader
+from train import evaluate
+from train.composites import composites
+from train.data import PreparedFaces
+from train.estimation import balanced_accuracy
+from train.probe import probe_auc
+
+from .conftest import ATTRIBUTES, SIZE, write_config
+
+SCHEMA = AttributeSchema.from_config(ATTRIBUTES)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    Fader(ATTRIBUTES, image_size=SIZE, width=4, max_width=8, depth=3).save_pretrained(
+        tmp_path / "m"
+    )
+    AttributeEstimator(ATTRIBUTES, SIZE, 4).save_pretrained(tmp_path / "m" / "estimator")
+    return tmp_path / "m"
+
+
+def test_one_command_writes_metrics_table_and_sheets(
+    model: Path, config: dict, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    arguments = {
+        "--model": model,
+        "--config": write_config(config, tmp_path),
+        "--data": prepared,
+        "--split": "test",
+        "--sheets": tmp_path / "sheets",
+        "--shown": 3,
+    }
+    assert evaluate.main([str(word) for pair in arguments.items() for word in pair]) == 0
+    metrics = json.loads((model / "metrics.json").read_text())
+    assert (metrics["split"], metrics["faces"], metrics["people"]) == ("test", 40, 20)
+    for figure in metrics["reconstruction"].values():
+        assert figure["low"] <= figure["mean"] <= figure["high"]
+    assert set(metrics["attributes"]) == {"Smiling", "Beard"}
+    assert {"on_at_end", "off_at_label", "probe_mlp"} <= set(metrics["attributes"]["Smiling"])
+    output = capsys.readouterr().out
+    assert "40 faces of 20 people (test)" in output and "| Beard |" in output
+    for name in ("decoder", "product"):
+        sheet = Image.open(tmp_path / "sheets" / f"{name}.png")
+        assert sheet.size == (6 * (SIZE + 1) + 1, 3 * (SIZE + 1) + 1)
+
+
+def test_an_edit_that_changes_nothing_scores_nothing(model: Path, prepared: Path) -> None:
+    """The floor: with a decoder deaf to its code, no face crosses over."""
+    fader = Fader.from_pretrained(model).eval()
+    estimator = AttributeEstimator.from_pretrained(model / "estimator").eval()
+    with torch.no_grad():
+        for upsample in fader.decoder.upsamples:
+            upsample.conv.weight[upsample.in_channels :] = 0
+    faces = PreparedFaces(prepared, "test", SCHEMA, {"Beard": "not No_Beard"})
+    faces.values = torch.rand(len(faces), 2)
+    with torch.inference_mode():
+        latents = fader.encode(faces.batch(torch.arange(len(faces))).images)
+        read = evaluate.read_edits(fader, estimator, faces, latents, 0, 2.0)
+        unedited = estimator.read(faces.batch(torch.arange(len(faces))).images)
+    assert torch.allclose(read, unedited, atol=1e-5)
+
+
+def test_intervals_are_over_people_not_photos() -> None:
+    random = np.random.default_rng(0)
+    per_person = np.repeat(random.normal(size=25), 40)  # forty equal photos of each
+    people = evaluate.People([str(i // 40) for i in range(1000)]).mean(per_person)
+    photos = evaluate.People([str(i) for i in range(1000)]).mean(per_person)
+    assert people["mean"] == photos["mean"]
+    assert people["high"] - people["low"] > 3 * (photos["high"] - photos["low"])
+
+
+def test_faces_that_do_not_count_are_left_out() -> None:
+    figure = evaluate.People(["a", "b", "c"]).mean(torch.tensor([1.0, torch.nan, 1.0]))
+    assert figure["mean"] == 1.0
+
+
+def test_balanced_accuracy_of_always_no_is_chance() -> None:
+    truth = torch.tensor([1.0] + [0.0] * 15)
+    assert balanced_accuracy(torch.zeros(16), truth) == 0.5
+    assert balanced_accuracy(truth, truth) == 1.0
+
+
+@pytest.mark.parametrize("hidden", [0, 32])
+def test_a_fresh_probe_tells_a_leak_from_none(hidden: int) -> None:
+    torch.manual_seed(0)
+    labels = (torch.rand(1200, 2) < 0.5).float()
+    latents = torch.randn(1200, 4, 2, 2)
+    latents[:, 0, 0, 0] += 2 * labels[:, 0]
+    auc = probe_auc(
+        SCHEMA, (latents[:800], labels[:800]), (latents[800:], labels[800:]), hidden, steps=200
+    )
+    assert auc["Smiling"] > 0.85
+    assert 0.38 < auc["Beard"] < 0.62
+
+
+def test_a_model_that_is_none_is_named(
+    config: dict, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    arguments = ["--config", str(write_config(config, tmp_path)), "--data", str(prepared)]
+    assert evaluate.main(["--model", str(tmp_path / "none"), *arguments]) == 2
+    assert "none" in capsys.readouterr().err
+
+
+def test_composites_that_hold_no_face_are_not_kept(model: Path, prepared: Path) -> None:
+    """An untrained decoder draws no face, so there is nothing to keep."""
+    fader = Fader.from_pretrained(model).eval()
+    faces = PreparedFaces(prepared, "train", SCHEMA, {"Beard": "not No_Beard"})
+    latents = torch.randn(len(faces), *fader.latent_shape)
+    assert composites(fader, faces, latents, 1, seed=0) == []

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from fader_demo.attributes import AttributeSchema
+from train.losses import adversarial_loss, prediction_loss, prior_entropy
+
+SCHEMA = AttributeSchema.from_config(
+    [
+        {"name": "Smiling"},
+        {"name": "Hair", "kind": "categorical", "choices": ["black", "brown", "blond"]},
+        {"name": "Age", "kind": "continuous", "range": [0, 70], "slider": [0, 90], "default": 30},
+    ]
+)
+LABELS = torch.tensor([[1.0, 2.0, 30.0], [0.0, 0.0, 70.0]])
+TARGET = SCHEMA.target(LABELS)
+SURE = (TARGET - 0.5) * 40
+
+
+def test_prediction_loss_is_nats_averaged_over_attributes() -> None:
+    nothing_known = torch.zeros_like(TARGET)
+    expected = (math.log(2) + math.log(3) + math.log(8)) / 3
+    assert prediction_loss(SCHEMA, nothing_known, TARGET).item() == pytest.approx(expected)
+    assert prediction_loss(SCHEMA, SURE, TARGET) < 0.1 < prediction_loss(SCHEMA, -SURE, TARGET)
+
+
+def test_flipped_loss_is_the_published_one_for_a_binary_attribute() -> None:
+    schema = AttributeSchema.from_config([{"name": "Smiling"}])
+    logits, target = torch.tensor([[1.5], [-0.5]]), torch.tensor([[1.0], [0.0]])
+    p_of_other = torch.tensor(
+        [1 - torch.sigmoid(torch.tensor(1.5)), torch.sigmoid(torch.tensor(-0.5))]
+    )
+    assert adversarial_loss(schema, logits, target, "flipped").item() == pytest.approx(
+        -p_of_other.log().mean().item()
+    )
+
+
+def test_flipped_loss_rewards_a_wrong_discriminator_for_every_kind() -> None:
+    wrong = adversarial_loss(SCHEMA, -SURE, TARGET, "flipped")
+    right = adversarial_loss(SCHEMA, SURE, TARGET, "flipped")
+    assert wrong < 0.1 < 1 < right
+
+
+def test_prior_loss_is_least_where_the_discriminator_says_the_prior() -> None:
+    prior = TARGET.mean(0)
+    at_prior = prior_entropy(SCHEMA, prior)
+    for logits in (SURE, -SURE):
+        assert adversarial_loss(SCHEMA, logits, TARGET, prior) > at_prior + 0.5
+
+
+def test_prior_entropy_of_even_labels() -> None:
+    schema = AttributeSchema.from_config([{"name": "Smiling"}])
+    assert prior_entropy(schema, torch.tensor([0.5])).item() == pytest.approx(math.log(2))

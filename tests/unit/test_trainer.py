@@ -1,0 +1,222 @@
+"""Checkpoints, resume and what goes wrong, on the real tasks at toy size."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from fader_demo.estimator import AttributeEstimator
+from fader_demo.model import Fader
+from train import export, fit, trainer
+from train.fit import Run
+
+from .conftest import write_config
+
+ROOT = Path(__file__).parents[2]
+
+
+def checkpoint(run: Path, part: str = "fader") -> dict[str, torch.Tensor]:
+    return load_file(run / part / trainer.CHECKPOINT)
+
+
+def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def started(config: Path, data: Path, out: Path) -> subprocess.Popen:
+    command = [sys.executable, "-m", "train.fit", "--config", config, "--data", data, "--out", out]
+    return subprocess.Popen(
+        list(map(str, command)), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
+def wait_for(path: Path, process: subprocess.Popen) -> None:
+    for _ in range(1200):
+        if path.exists():
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    raise AssertionError(f"{path} did not appear")
+
+
+@pytest.fixture
+def whole_run(config: dict, prepared: Path, tmp_path: Path) -> Path:
+    path = write_config(config, tmp_path)
+    assert Run.open(path, prepared, tmp_path / "whole").fit()
+    return tmp_path / "whole"
+
+
+@pytest.mark.parametrize("stop_at", [1, 7])
+def test_an_interrupted_run_ends_with_the_same_weights(
+    whole_run: Path, prepared: Path, tmp_path: Path, stop_at: int
+) -> None:
+    parted = tmp_path / "parted"
+    run = Run.open(tmp_path / "config.yaml", prepared, parted)
+    estimator, task = run.estimator_trainer()
+    estimator.fit()
+    run.read_values(task.averaged_estimator)
+    interrupted, _, _ = run.fader_trainer()
+    interrupted.settings = dataclasses.replace(interrupted.settings, evaluate_every=stop_at)
+    interrupted.callbacks = [lambda step, writer: os.kill(os.getpid(), signal.SIGTERM)]
+    assert interrupted.fit() == stop_at
+    assert not equal(checkpoint(parted), checkpoint(whole_run))
+    assert Run.open(tmp_path / "config.yaml", prepared, parted).fit()
+    assert equal(checkpoint(parted), checkpoint(whole_run))
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_process_goes_on_where_it_was(
+    config: dict, prepared: Path, tmp_path: Path, sign: signal.Signals
+) -> None:
+    config["fader"]["trainer"] |= {"steps": 100_000, "checkpoint_minutes": 0.001}
+    path, run = write_config(config, tmp_path), tmp_path / "run"
+    process = started(path, prepared, run)
+    wait_for(run / "fader" / trainer.CHECKPOINT, process)
+    os.kill(process.pid, sign)
+    output = process.communicate(timeout=60)
+    if sign != signal.SIGKILL:
+        assert process.returncode == 0, output
+        assert "Run the same command again" in output[0]
+    resumed, _, _ = Run.open(path, prepared, run).fader_trainer()
+    assert 0 < resumed.resume() < 100_000
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_checkpoint(
+    config: dict, prepared: Path, tmp_path: Path
+) -> None:
+    path, run = write_config(config, tmp_path), tmp_path / "run"
+    Run.open(path, prepared, run).fit()
+    before = checkpoint(run)
+    broken, task, _ = Run.open(path, prepared, run).fader_trainer()
+    broken.settings = dataclasses.replace(broken.settings, steps=40)
+    task.fader.register_forward_hook(
+        lambda module, inputs, outputs: (outputs[0], outputs[1] * torch.nan)
+    )
+    with pytest.raises(trainer.TrainingDiverged, match=r"last good checkpoint is .*checkpoint"):
+        broken.fit()
+    assert equal(checkpoint(run), before)
+
+
+def test_a_full_disk_keeps_the_old_checkpoint(
+    whole_run: Path,
+    prepared: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    before = checkpoint(whole_run)
+    run, _, _ = Run.open(tmp_path / "config.yaml", prepared, whole_run).fader_trainer()
+
+    def full(tensors: object, path: str, metadata: object) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(trainer, "save_file", full)
+    run.save(99)
+    assert "No space left" in capsys.readouterr().out
+    assert equal(checkpoint(whole_run), before)
+    assert not list((whole_run / "fader").glob("*.partial"))
+
+
+def test_a_damaged_checkpoint_is_named(
+    whole_run: Path, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path = whole_run / "fader" / trainer.CHECKPOINT
+    path.write_bytes(path.read_bytes()[:1000])
+    arguments = ["--config", tmp_path / "config.yaml", "--data", prepared, "--out", whole_run]
+    assert fit.main(list(map(str, arguments))) == 2
+    assert "is damaged" in capsys.readouterr().err
+
+
+def test_logs_hold_losses_probes_and_pictures(config: dict, prepared: Path, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config["fader"]["trainer"]["evaluate_every"] = 6
+    Run.open(write_config(config, tmp_path), prepared, tmp_path / "run").fit()
+    events = EventAccumulator(str(tmp_path / "run" / "fader" / "logs"))
+    events.Reload()
+    wanted = {"loss/reconstruction", "validation/psnr", "probe_auc/Smiling", "probe_auc/Beard"}
+    assert wanted <= set(events.Tags()["scalars"])
+    assert [event.step for event in events.Scalars("validation/psnr")] == [6, 12]
+    assert events.Tags()["images"] == ["validation/edits"]
+
+
+def test_export_makes_a_model_that_loads(
+    whole_run: Path, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    model = tmp_path / "model"
+    arguments = {
+        "--config": tmp_path / "config.yaml",
+        "--data": prepared,
+        "--run": whole_run,
+        "--out": model,
+    }
+    assert export.main([str(word) for pair in arguments.items() for word in pair]) == 0
+    assert "after 12 steps (96 images)" in capsys.readouterr().out
+    fader = Fader.from_pretrained(model)
+    estimator = AttributeEstimator.from_pretrained(model / "estimator")
+    assert fader.schema == estimator.schema
+    averages = {
+        key.removeprefix("average.module."): value
+        for key, value in checkpoint(whole_run).items()
+        if key.startswith("average.module.") and "running" not in key
+    }
+    for name, parameter in fader.named_parameters():
+        assert torch.equal(parameter, averages[name])
+
+
+def test_exported_statistics_belong_to_the_averaged_weights(
+    whole_run: Path, prepared: Path, tmp_path: Path
+) -> None:
+    """Normalised with its own statistics, a channel of the averaged encoder has unit variance."""
+    run = Run.open(tmp_path / "config.yaml", prepared, whole_run)
+    trainer_, _, averaged = run.fader_trainer()
+    trainer_.resume()
+    fader = averaged()
+    images = torch.cat([run._sampler(run.config.fader)(step).images for step in range(40)])
+    with torch.inference_mode():
+        latents = fader.encode(images)
+    assert latents.mean((0, 2, 3)).abs().max() < 0.15
+    assert latents.std((0, 2, 3)).sub(1).abs().max() < 0.15
+
+
+def test_two_processes_train_the_same_weights(config: dict, prepared: Path, tmp_path: Path) -> None:
+    """Over gloo; the mean of the processes' gradients moves both alike, so one file serves."""
+    config["fader"]["trainer"]["evaluate_every"] = 6
+    path, run = write_config(config, tmp_path), tmp_path / "run"
+    script = tmp_path / "both.py"
+    script.write_text(
+        "import sys, torch\n"
+        "from pathlib import Path\n"
+        "from accelerate.utils import gather_object\n"
+        "from train.fit import Run\n"
+        "run = Run.open(*map(Path, sys.argv[1:4]))\n"
+        "assert run.accelerator.num_processes == 2\n"
+        "estimator, task = run.estimator_trainer(); estimator.fit()\n"
+        "run.read_values(task.averaged_estimator)\n"
+        "trainer, task, _ = run.fader_trainer(); trainer.fit()\n"
+        "sums = [sum(p.double().sum().item() for p in m.parameters())\n"
+        "        for m in (task.fader, task.discriminator, task.average)]\n"
+        "both = gather_object([sums])\n"
+        "assert both[0] == both[1], both\n"
+    )
+    command = [
+        *(sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"),
+        *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
+        *("--main_process_port", "0", str(script), str(path), str(prepared), str(run)),
+    ]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert checkpoint(run)

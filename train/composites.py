@@ -1,0 +1,116 @@
+"""Example faces of nobody: each decoded from the averaged latents of several people.
+
+    python -m train.composites --model assets/faces --config train/configs/faces.yaml \\
+        --data runs/data/celeba-128 --out assets/examples
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from fader_demo.attributes import SchemaError
+from fader_demo.faces import FaceAligner
+from fader_demo.model import Fader
+from fader_demo.pretrained import ModelError, load_model
+from train.config import Config, ConfigError
+from train.data import DatasetError, PreparedFaces, predict
+
+BLENDED = 5
+"""People in a composite: enough that none of them can be made out."""
+
+SIDE = 512
+TRIES = 40
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m train.composites",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--model", type=Path, required=True, help="the model's folder")
+    parser.add_argument("--config", type=Path, required=True, help="the configuration it came from")
+    parser.add_argument("--data", type=Path, required=True, help="folder from train.prepare")
+    parser.add_argument("--out", type=Path, required=True, help="where the pictures go")
+    parser.add_argument("--count", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    try:
+        fader, estimator = load_model(options.model)
+        columns = Config.read(options.config).columns
+        faces = PreparedFaces(options.data, "train", fader.schema, columns)
+    except (ModelError, ConfigError, SchemaError, DatasetError) as error:
+        print(f"train.composites: {error}", file=sys.stderr)
+        return 2
+    faces = faces.thinned(4_000)
+    logits = predict(estimator, faces)
+    faces.values = estimator.values(logits, estimator.anchors)
+    latents = predict(fader.encoder, faces)
+    options.out.mkdir(parents=True, exist_ok=True)
+    for number, picture in enumerate(
+        composites(fader, faces, latents, options.count, options.seed), start=1
+    ):
+        path = options.out / f"composite-{number}.png"
+        picture.save(path, optimize=True)
+        print(path)
+    return 0
+
+
+def composites(
+    fader: Fader, faces: PreparedFaces, latents: Tensor, count: int, seed: int
+) -> list[Image.Image]:
+    """Pictures SIDE px a side; men and women in turn, each from people alike in their labels.
+
+    A draw in which the product's own detector finds no face is drawn again.
+    """
+    aligner = FaceAligner(fader.image_size)
+    generator = torch.Generator().manual_seed(seed)
+    found: list[Image.Image] = []
+    for _ in range(TRIES * count):
+        if len(found) == count:
+            break
+        chosen = _alike(faces, len(found), generator)
+        picture = _composite(fader, latents[chosen], faces.values[chosen])
+        if aligner.detect(picture):
+            found.append(picture)
+    return found
+
+
+def _alike(faces: PreparedFaces, number: int, generator: torch.Generator) -> Tensor:
+    """BLENDED faces of different people, nearest in their values to a random one of them.
+
+    Even numbers are women and odd ones men, where the schema has the attribute.
+    """
+    pool = torch.arange(len(faces))
+    if "Male" in faces.schema.names:
+        pool = pool[faces.labels[:, faces.schema.index_of("Male")] == number % 2]
+    first = pool[torch.randint(len(pool), (1,), generator=generator)]
+    distance = (faces.values[pool] - faces.values[first]).abs().sum(1)
+    chosen: list[int] = []
+    for index in pool[distance.argsort()].tolist():
+        if faces.people[index] not in {faces.people[other] for other in chosen}:
+            chosen.append(index)
+        if len(chosen) == BLENDED:
+            break
+    return torch.tensor(chosen)
+
+
+def _composite(fader: Fader, latents: Tensor, values: Tensor) -> Image.Image:
+    """The mean of latents, brought back to the spread that single latents have, decoded."""
+    # A mean of k independent latents of unit variance has variance 1/k: a face without contrast.
+    latent = latents.mean(0, keepdim=True) * len(latents) ** 0.5
+    with torch.inference_mode():
+        decoded = fader.decode(latent, values.mean(0, keepdim=True))[0]
+    pixels = decoded.add(1).mul(127.5).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+    return Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
