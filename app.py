@@ -7,9 +7,10 @@ port from 7860), FADER_MODEL (a model folder or a Hub id; default assets/faces).
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
-from fader_demo import Editor
+from fader_demo import Editor, ModelError
 from fader_demo.ui.page import CSS, THEME, Page
 from fader_demo.ui.photo import MAX_MEGABYTES
 
@@ -19,7 +20,10 @@ EXAMPLES = sorted((ROOT / "assets" / "examples").glob("*.[jp][pn]g"))
 
 def main() -> None:
     host, port = os.environ.get("HOST"), os.environ.get("PORT")
-    editor = Editor.from_pretrained(os.environ.get("FADER_MODEL", ROOT / "assets" / "faces"))
+    try:
+        editor = Editor.from_pretrained(os.environ.get("FADER_MODEL", ROOT / "assets" / "faces"))
+    except ModelError as error:
+        sys.exit(f"Fader cannot start. {error}")
     page = Page(editor, EXAMPLES).build()
     page.launch(
         server_name=host,

@@ -12,7 +12,7 @@ from PIL import Image
 from fader_demo.ui.download import download_button, png_file
 from fader_demo.ui.photo import photo_input, uploaded_path
 from fader_demo.ui.pictures import LIVE_SIDE, data_uri, picture
-from fader_demo.ui.sliders import at_start, slider_panel, values_for
+from fader_demo.ui.sliders import at_start, edit_of, slider_panel
 from fader_demo.ui.strengths import Strengths, strengths
 from fader_demo.ui.thumbnails import pressed, thumbnail_row, thumbnails
 from fader_demo.ui.visit import KEPT_SECONDS, Visit, held, in_plain_words
@@ -94,7 +94,9 @@ class Page:
             self.strengths.strip,
             **draws,
         )
-        self.download.click(self.save, [self.visit, self.sliders], self.download)
+        self.download.click(
+            self.save, [self.visit, self.sliders], self.download, concurrency_limit=AT_ONCE
+        )
         page.unload(_forget(page))
 
     # Opening a face: each of these answers with `opens`' outputs.
@@ -122,29 +124,30 @@ class Page:
         portraits = [_portrait(face.photo, box) for box in face.boxes]
         return visit, original, thumbnails(portraits, face.index), at_start(visit)
 
-    # Drawing it where the sliders stand. A move made on a face that is gone draws nothing.
+    # Drawing the face where the sliders stand. A move made on an earlier face draws nothing.
 
     @in_plain_words
     def draw(self, visit: Visit | None, sliders: Value) -> Any:
-        values = values_for(visit, sliders)
-        if visit is None or values is None:
-            return gr.skip()
-        return data_uri(self.editor.paste(visit.face, values, max_side=LIVE_SIDE))
+        if visit is None:
+            return gr.skip()  # `draw_strip` says why, once at the end of a drag
+        edit = edit_of(visit, sliders)
+        return data_uri(self.editor.paste(*edit, max_side=LIVE_SIDE)) if edit else gr.skip()
 
     @in_plain_words
     def draw_strip(self, visit: Visit | None, sliders: Value, name: str) -> Any:
-        values = values_for(visit, sliders)
-        if visit is None or values is None:
+        edit = edit_of(visit, sliders)
+        if not edit:
             return gr.skip()
+        face, values = edit
         steps = strengths(self.editor.schema[name])
-        return data_uri(self.editor.strip(visit.face, name, steps, values))
+        return data_uri(self.editor.strip(face, name, steps, values))
 
     @in_plain_words
     def save(self, visit: Visit | None, sliders: Value) -> Any:
-        values = values_for(visit, sliders)
-        if visit is None or values is None:
+        edit = edit_of(visit, sliders)
+        if not edit:
             return gr.skip()
-        return png_file(self.editor.paste(visit.face, values), self.download.GRADIO_CACHE)
+        return png_file(self.editor.paste(*edit), self.download.GRADIO_CACHE)
 
 
 def _portrait(photo: Image.Image, box: tuple[float, float, float, float]) -> Image.Image:

@@ -23,6 +23,7 @@ from fader_demo.ui.visit import Visit, held
 
 if TYPE_CHECKING:
     from fader_demo.attributes import Attribute
+    from fader_demo.editor import Face
 
 
 def slider_panel(schema: Sequence[Attribute]) -> gr.HTML:
@@ -41,14 +42,17 @@ def at_start(visit: Visit) -> dict[str, Any]:
     return {"face": visit.key, "start": visit.face.values, "now": visit.face.values}
 
 
-def values_for(visit: Visit | None, value: dict[str, Any] | None) -> dict[str, float] | None:
-    """Where the sliders stand; None while no face is open, or if they stand for another face.
+def edit_of(
+    visit: Visit | None, value: dict[str, Any] | None
+) -> tuple[Face, dict[str, float]] | None:
+    """The open face, and where the sliders stand; None if they stand for another face, or none.
 
-    Raises a toast when the visit is no longer held. The editor checks names and numbers.
+    Raises Refusal when the photo is no longer held. The editor checks names and numbers.
     """
     if not value:
         return None
-    return value["now"] if value["face"] == held(visit).key else None
+    held_visit = held(visit)
+    return (held_visit.face, value["now"]) if value["face"] == held_visit.key else None
 
 
 def _panel(schema: Sequence[Attribute]) -> str:

@@ -23,7 +23,7 @@ class Strengths:
             self.attribute = gr.Dropdown(
                 choices=[(attribute.label, attribute.name) for attribute in schema],
                 value=schema[0].name,
-                label="One attribute at five strengths",
+                label="One attribute at several strengths",
                 info="The other attributes stand where their sliders are.",
                 elem_id="strength-attribute",
             )

@@ -128,11 +128,11 @@ def visitor(new_visitor: NewVisitor) -> Visitor:
 
 @pytest.fixture(scope="session")
 def portrait(astronaut: Image.Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A photo twice as large as what the page shows, and with EXIF data."""
+    """A photo larger than what the page shows, and with EXIF data."""
     path = tmp_path_factory.mktemp("photos") / "portrait.jpg"
     exif = Image.Exif()
     exif[0x010E] = "taken at home"  # ImageDescription
-    photo = astronaut.resize((1536, 1536), Image.Resampling.BICUBIC)
+    photo = astronaut.resize((1024, 1024), Image.Resampling.BICUBIC)
     photo.save(path, quality=95, exif=exif)
     return path
 

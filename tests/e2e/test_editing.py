@@ -57,26 +57,27 @@ def test_arrow_keys_move_a_slider(at_portrait: Visitor, editor: Editor, face: Fa
 
 
 def test_every_reset_brings_the_original_back(at_portrait: Visitor) -> None:
-    def press_reset() -> None:
-        at_portrait.page.get_by_role("button", name="Reset Smiling").click()
-
-    def press_reset_all() -> None:
-        at_portrait.page.get_by_role("button", name="Reset all").click()
-
-    for reset in (press_reset, at_portrait.slider("Smiling").dblclick, press_reset_all):
+    page = at_portrait.page
+    reset_all = page.get_by_role("button", name="Reset all")
+    for undo in (
+        page.get_by_role("button", name="Reset Smiling").click,
+        at_portrait.slider("Smiling").dblclick,
+        reset_all.click,
+    ):
         at_portrait.drag("Smiling", at_portrait.farther_end("Smiling"))
         at_portrait.wait_until(lambda: not at_portrait.is_untouched())
-        reset()
+        undo()
         at_portrait.wait_until(at_portrait.is_untouched)
+        expect(reset_all).to_be_disabled()
 
 
-def test_reset_all_moves_every_slider(at_portrait: Visitor) -> None:
+def test_reset_all_moves_every_slider(at_portrait: Visitor, face: Face) -> None:
     for name in ("Smiling", "Eyeglasses"):
         at_portrait.drag(name, at_portrait.farther_end(name))
-    at_portrait.wait_until(lambda: not at_portrait.is_untouched())
     at_portrait.page.get_by_role("button", name="Reset all").click()
+    for name in ("Smiling", "Eyeglasses"):
+        assert at_portrait.value(name) == pytest.approx(face.values[name], abs=0.006)
     at_portrait.wait_until(at_portrait.is_untouched)
-    expect(at_portrait.page.get_by_role("button", name="Reset all")).to_be_disabled()
 
 
 def test_the_strip_follows_the_other_sliders(

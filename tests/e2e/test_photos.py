@@ -24,13 +24,13 @@ HAND_OVER = """([event, encoded]) => {
 }"""
 
 
-@pytest.mark.parametrize("event", ["drop", "paste"])
 def test_a_photo_can_be_dropped_or_pasted_anywhere(
-    visitor: Visitor, portrait: Path, editor: Editor, event: str
+    visitor: Visitor, portrait: Path, couple: Path, editor: Editor
 ) -> None:
-    encoded = base64.b64encode(portrait.read_bytes()).decode()
-    visitor.page.evaluate(HAND_OVER, [event, encoded])
-    visitor.sees(editor.paste(editor.open(portrait), {}, max_side=LIVE_SIDE))
+    for event, photo in (("drop", portrait), ("paste", couple)):
+        encoded = base64.b64encode(photo.read_bytes()).decode()
+        visitor.page.evaluate(HAND_OVER, [event, encoded])
+        visitor.sees(editor.paste(editor.open(photo), {}, max_side=LIVE_SIDE))
 
 
 def test_the_camera_takes_a_photo(visitor: Visitor) -> None:

@@ -1,0 +1,85 @@
+"""When a visitor leaves, the decoder is slow, or it fails. The server runs in this process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import gradio as gr
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser
+from visitor import Visitor
+
+from fader_demo import Editor
+from fader_demo.ui.page import CSS, Page
+from fader_demo.ui.pictures import LIVE_SIDE
+
+
+@pytest.fixture
+def served(
+    editor: Editor, portrait: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[gr.Blocks]:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setenv("GRADIO_HEARTBEAT_INTERVAL", "0.5")  # seconds until a departure is noticed
+    page = Page(editor, [portrait]).build()
+    page.launch(prevent_thread_lock=True, quiet=True, run_history=False, css_paths=CSS)
+    yield page
+    page.close()
+
+
+def photos_held(page: gr.Blocks) -> int:
+    visits = page.state_holder.session_data.values()
+    return sum(value is not None for visit in visits for value in visit.state_data.values())
+
+
+def test_leaving_the_page_lets_the_photo_go(served: gr.Blocks, chromium: Browser) -> None:
+    context, staying = chromium.new_context(), chromium.new_context()
+    Visitor(context.new_page(), served.local_url)
+    visitor = Visitor(staying.new_page(), served.local_url)
+    assert photos_held(served) == 2
+    context.close()
+    visitor.wait_until(lambda: photos_held(served) == 1)
+    staying.close()
+
+
+def test_a_slow_decoder_still_ends_at_the_last_value(
+    served: gr.Blocks,
+    chromium: Browser,
+    editor: Editor,
+    portrait: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    paste = editor.paste
+
+    def slow_paste(*args: Any, **kwargs: Any) -> Image.Image:
+        time.sleep(1)  # longer than the last moves of a drag take
+        return paste(*args, **kwargs)
+
+    context = chromium.new_context()
+    visitor = Visitor(context.new_page(), served.local_url)
+    monkeypatch.setattr(editor, "paste", slow_paste)
+    value = visitor.drag("Smiling", visitor.farther_end("Smiling"))
+    visitor.sees(paste(editor.open(portrait), {"Smiling": value}, max_side=LIVE_SIDE))
+    context.close()
+
+
+def test_a_fault_of_ours_shows_no_details(
+    served: gr.Blocks, chromium: Browser, editor: Editor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **kwargs: object) -> NoReturn:
+        raise RuntimeError("the decoder's secret")
+
+    context = chromium.new_context()
+    visitor = Visitor(context.new_page(), served.local_url)
+    end = visitor.farther_end("Smiling")
+    with monkeypatch.context() as broken:
+        broken.setattr(editor, "paste", fail)
+        visitor.drag("Smiling", end)
+        assert "wrong on our side" in visitor.toast()
+        assert "secret" not in visitor.page.content()
+    visitor.drag("Smiling", abs(end - 0.1))
+    visitor.wait_until(lambda: not visitor.is_untouched())
+    context.close()
