@@ -80,11 +80,14 @@ class Decoder(nn.Module):
     """Latent (N, C, h, w) and code (N, code_size) -> image (N, 3, S, S) in [-1, 1].
 
     Mirrors the encoder with transposed convolutions, batch normalisation and ReLU, Tanh at the
-    end; the code enters every layer (paper, section 3.3).
+    end; the code enters every layer (paper, section 3.3). It also enters the latent, with a weight
+    for every position: faces are aligned, so glasses and mouths have their place, which a constant
+    plane cannot name.
     """
 
-    def __init__(self, widths: Sequence[int], code_size: int) -> None:
+    def __init__(self, widths: Sequence[int], code_size: int, latent_side: int) -> None:
         super().__init__()
+        self.placement = nn.Linear(code_size, widths[-1] * latent_side**2)
         outputs = [*reversed(widths[:-1]), 3]
         inputs = list(reversed(widths))
         last = len(outputs) - 1
@@ -95,7 +98,7 @@ class Decoder(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in outputs[:-1])
 
     def forward(self, latent: Tensor, code: Tensor) -> Tensor:
-        x = latent
+        x = latent + self.placement(code).view(latent.shape)
         for upsample, norm in zip(self.upsamples, self.norms, strict=False):
             x = F.relu(norm(upsample(x, code)))
         return torch.tanh(self.upsamples[-1](x, code))
@@ -135,7 +138,7 @@ class Fader(
         widths[-1] = latent_channels or widths[-1]
         self.latent_shape = (widths[-1], image_size // 2**depth, image_size // 2**depth)
         self.encoder = Encoder(widths)
-        self.decoder = Decoder(widths, self.schema.code_size)
+        self.decoder = Decoder(widths, self.schema.code_size, self.latent_shape[1])
 
     def encode(self, image: Tensor) -> Tensor:
         """Image (N, 3, S, S) in [-1, 1] -> latent (N, *latent_shape)."""

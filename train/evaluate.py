@@ -193,6 +193,8 @@ def edit_figures(
             ("off", 0.0, attribute.slider[0]),
         ):
             starts = (faces.values[:, index] < 0.5) == (direction == "on")
+            if not starts.any():
+                continue
             for place, strength in (("label", label), ("end", end)):
                 read = read_edits(fader, estimator, faces, latents, index, strength)
                 crossed = ((read[:, index] > 0.5) == (direction == "on")).double()
@@ -259,17 +261,15 @@ def table(metrics: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, figures in metrics["attributes"].items():
-        if "on_at_end" not in figures:
+        if "estimator_auc" not in figures:
             continue
+        edits = [f"{way}_at_{place}" for way in ("on", "off") for place in ("label", "end")]
+        others = [figures.get(f"{way}_others", {}).get("mean", 0.0) for way in ("on", "off")]
         cells = [
             name,
             _cell(figures["estimator_balanced_accuracy"]),
-            *(
-                _cell(figures[f"{way}_at_{place}"])
-                for way in ("on", "off")
-                for place in ("label", "end")
-            ),
-            f"{figures['on_others']['mean']:.2f} / {figures['off_others']['mean']:.2f}",
+            *(_cell(figures.get(edit)) for edit in edits),
+            "{:.2f} / {:.2f}".format(*others),
             f"{figures['probe_linear']:.2f} / {figures['probe_mlp']:.2f}",
         ]
         lines.append("| " + " | ".join(cells) + " |")
@@ -314,7 +314,9 @@ def _merged(*parts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {name: {k: v for part in parts for k, v in part.get(name, {}).items()} for name in names}
 
 
-def _cell(figure: Figure) -> str:
+def _cell(figure: Figure | None) -> str:
+    if figure is None:
+        return "-"
     return f"{figure['mean']:.2f} [{figure['low']:.2f}, {figure['high']:.2f}]"
 
 

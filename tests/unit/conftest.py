@@ -8,10 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
-
-ATTRIBUTES = [{"name": "Smiling"}, {"name": "Beard"}]
-SIZE = 32
+from small_run import ATTRIBUTES, SIZE
 
 
 @pytest.fixture(scope="session")
@@ -50,9 +47,3 @@ def config() -> dict:
         },
         "estimator": {"batch_size": 8, "trainer": dict(trainer, steps=4)},
     }
-
-
-def write_config(config: dict, folder: Path) -> Path:
-    path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump(config))
-    return path

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_run import ATTRIBUTES
 
 from fader_demo.attributes import AttributeSchema
 from train.data import BatchSampler, DatasetError, PreparedFaces, balanced_weights, label_anchors
-
-from .conftest import ATTRIBUTES
 
 SCHEMA = AttributeSchema.from_config(ATTRIBUTES)
 COLUMNS = {"Beard": "not No_Beard"}

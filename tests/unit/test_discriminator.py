@@ -23,15 +23,15 @@ def test_a_face_is_judged_alike_in_any_company() -> None:
 
 def test_learns_what_a_latent_holds() -> None:
     torch.manual_seed(0)
-    net = LatentDiscriminator(SCHEMA, (6, 4, 4), width=16)
-    optimizer = torch.optim.Adam(net.parameters(), 3e-3)
-    for _ in range(150):
-        latents = torch.randn(32, 6, 4, 4)
-        truth = (latents[:, :2].mean((2, 3)) > 0).float()
+    net = LatentDiscriminator(SCHEMA, (6, 4, 4), width=64)
+    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
+    for _ in range(200):
+        latents = torch.randn(64, 6, 4, 4)
+        truth = (latents[:, :2, 1, 1] > 0).float()
         loss = torch.nn.functional.binary_cross_entropy_with_logits(net(latents), truth)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     latents = torch.randn(400, 6, 4, 4)
-    truth = latents[:, :2].mean((2, 3)) > 0
+    truth = latents[:, :2, 1, 1] > 0
     assert ((net.eval()(latents) > 0) == truth).float().mean() > 0.8

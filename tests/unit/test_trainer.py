@@ -13,13 +13,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from small_run import write_config
 
 from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
 from train import export, fit, trainer
 from train.fit import Run
-
-from .conftest import write_config
 
 ROOT = Path(__file__).parents[2]
 
