@@ -97,7 +97,7 @@ def _launch(playwright: Playwright, seen_by_camera: Path) -> Browser:
     return playwright.chromium.launch(executable_path=installed, args=flags)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def new_visitor(chromium: Browser, address: str) -> Iterator[NewVisitor]:
     """Opens the page for somebody new, who shares nothing with the others.
 
@@ -115,15 +115,17 @@ def new_visitor(chromium: Browser, address: str) -> Iterator[NewVisitor]:
 
     yield arrive
     for visitor in visitors:
-        visitor.page.context.close()
+        visitor.leave()
     for visitor in visitors:
         assert visitor.requests_elsewhere == []
         assert visitor.console_errors == []
 
 
 @pytest.fixture
-def visitor(new_visitor: NewVisitor) -> Visitor:
-    return new_visitor()
+def visitor(new_visitor: NewVisitor) -> Iterator[Visitor]:
+    somebody = new_visitor()
+    yield somebody
+    somebody.leave()
 
 
 @pytest.fixture(scope="session")

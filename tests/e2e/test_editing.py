@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
-from visitor import Visitor, box_in, distance
+from visitor import NewVisitor, Visitor, box_in, distance
 
 from fader_demo import Editor, Face
 from fader_demo.ui.pictures import LIVE_SIDE
@@ -19,10 +19,19 @@ def face(editor: Editor, portrait: Path) -> Face:
     return editor.open(portrait)
 
 
-@pytest.fixture
-def at_portrait(visitor: Visitor, portrait: Path) -> Visitor:
+@pytest.fixture(scope="module")
+def editing(new_visitor: NewVisitor, portrait: Path) -> Visitor:
+    visitor = new_visitor()
     visitor.open_photo(portrait)
     return visitor
+
+
+@pytest.fixture
+def at_portrait(editing: Visitor) -> Visitor:
+    """Somebody who has opened the portrait, and has every slider at its start."""
+    if not editing.is_untouched():
+        editing.reset_all()
+    return editing
 
 
 def preview(editor: Editor, face: Face, values: dict[str, float]) -> Image.Image:
@@ -57,27 +66,22 @@ def test_arrow_keys_move_a_slider(at_portrait: Visitor, editor: Editor, face: Fa
 
 
 def test_every_reset_brings_the_original_back(at_portrait: Visitor) -> None:
-    page = at_portrait.page
-    reset_all = page.get_by_role("button", name="Reset all")
-    for undo in (
-        page.get_by_role("button", name="Reset Smiling").click,
-        at_portrait.slider("Smiling").dblclick,
-        reset_all.click,
-    ):
+    button = at_portrait.page.get_by_role("button", name="Reset Smiling")
+    for undo in (button.click, at_portrait.slider("Smiling").dblclick):
         at_portrait.drag("Smiling", at_portrait.farther_end("Smiling"))
         at_portrait.wait_until(lambda: not at_portrait.is_untouched())
         undo()
         at_portrait.wait_until(at_portrait.is_untouched)
-        expect(reset_all).to_be_disabled()
+        expect(button).to_be_disabled()
 
 
 def test_reset_all_moves_every_slider(at_portrait: Visitor, face: Face) -> None:
     for name in ("Smiling", "Eyeglasses"):
         at_portrait.drag(name, at_portrait.farther_end(name))
-    at_portrait.page.get_by_role("button", name="Reset all").click()
+    at_portrait.wait_until(lambda: not at_portrait.is_untouched())
+    at_portrait.reset_all()
     for name in ("Smiling", "Eyeglasses"):
         assert at_portrait.value(name) == pytest.approx(face.values[name], abs=0.006)
-    at_portrait.wait_until(at_portrait.is_untouched)
 
 
 def test_the_strip_follows_the_other_sliders(

@@ -36,13 +36,11 @@ def photos_held(page: gr.Blocks) -> int:
 
 
 def test_leaving_the_page_lets_the_photo_go(served: gr.Blocks, chromium: Browser) -> None:
-    context, staying = chromium.new_context(), chromium.new_context()
-    Visitor(context.new_page(), served.local_url)
-    visitor = Visitor(staying.new_page(), served.local_url)
+    visitors = [Visitor(chromium.new_context().new_page(), served.local_url) for _ in range(2)]
     assert photos_held(served) == 2
-    context.close()
-    visitor.wait_until(lambda: photos_held(served) == 1)
-    staying.close()
+    visitors[0].leave()
+    visitors[1].wait_until(lambda: photos_held(served) == 1)
+    visitors[1].leave()
 
 
 def test_a_slow_decoder_still_ends_at_the_last_value(
@@ -58,12 +56,11 @@ def test_a_slow_decoder_still_ends_at_the_last_value(
         time.sleep(1)  # longer than the last moves of a drag take
         return paste(*args, **kwargs)
 
-    context = chromium.new_context()
-    visitor = Visitor(context.new_page(), served.local_url)
+    visitor = Visitor(chromium.new_context().new_page(), served.local_url)
     monkeypatch.setattr(editor, "paste", slow_paste)
     value = visitor.drag("Smiling", visitor.farther_end("Smiling"))
     visitor.sees(paste(editor.open(portrait), {"Smiling": value}, max_side=LIVE_SIDE))
-    context.close()
+    visitor.leave()
 
 
 def test_a_fault_of_ours_shows_no_details(
@@ -72,8 +69,7 @@ def test_a_fault_of_ours_shows_no_details(
     def fail(*args: object, **kwargs: object) -> NoReturn:
         raise RuntimeError("the decoder's secret")
 
-    context = chromium.new_context()
-    visitor = Visitor(context.new_page(), served.local_url)
+    visitor = Visitor(chromium.new_context().new_page(), served.local_url)
     end = visitor.farther_end("Smiling")
     with monkeypatch.context() as broken:
         broken.setattr(editor, "paste", fail)
@@ -82,4 +78,4 @@ def test_a_fault_of_ours_shows_no_details(
         assert "secret" not in visitor.page.content()
     visitor.drag("Smiling", abs(end - 0.1))
     visitor.wait_until(lambda: not visitor.is_untouched())
-    context.close()
+    visitor.leave()

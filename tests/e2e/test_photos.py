@@ -110,6 +110,5 @@ def test_two_visitors_never_meet(
     for (visitor, path), value in zip(visits, values, strict=True):
         visitor.sees(editor.paste(editor.open(path), {"Smiling": value}, max_side=LIVE_SIDE))
     for visitor, _ in visits:
-        visitor.page.get_by_role("button", name="Reset all").click()
-        visitor.wait_until(visitor.is_untouched)
+        visitor.reset_all()
     assert distance(visits[0][0].shown(), visits[1][0].shown()) > 10

@@ -74,6 +74,13 @@ class Visitor:
         self.page.locator(".toast-close").last.click()
         expect(self.page.locator(".toast-body")).to_have_count(0)
 
+    def reset_all(self) -> None:
+        self.page.get_by_role("button", name="Reset all").click()
+        self.wait_until(self.is_untouched)
+
+    def leave(self) -> None:
+        self.page.context.close()
+
     # Seeing
 
     def source(self, picture: str) -> str:
