@@ -103,9 +103,8 @@ def _alike(faces: PreparedFaces, number: int, generator: torch.Generator) -> Ten
 
 
 def _composite(fader: Fader, latents: Tensor, values: Tensor) -> Image.Image:
-    """The mean of latents, brought back to the spread that single latents have, decoded."""
-    # A mean of k independent latents of unit variance has variance 1/k: a face without contrast.
-    latent = latents.mean(0, keepdim=True) * len(latents) ** 0.5
+    """The decode of the mean latent at the mean values."""
+    latent = latents.mean(0, keepdim=True)
     with torch.inference_mode():
         decoded = fader.decode(latent, values.mean(0, keepdim=True))[0]
     pixels = decoded.add(1).mul(127.5).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
