@@ -62,6 +62,7 @@ def address(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     app = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=os.environ | settings)
     try:
         yield _once_it_answers(f"http://127.0.0.1:{port}/", app)
+        assert app.poll() is None, f"app.py ended by itself, with {app.returncode}"
     finally:
         app.terminate()
         app.wait(timeout=30)
