@@ -94,7 +94,7 @@ def evaluate(
         "people": people.count,
         "reconstruction": reconstruction(fader, faces, latents, people),
         "attributes": _merged(
-            estimator_figures(estimator, faces, people),
+            estimator_figures(logits, faces, people),
             edit_figures(fader, estimator, faces, latents, people),
             invariance(fader, train, faces, latents),
         ),
@@ -154,12 +154,12 @@ def reconstruction(
 
 
 def estimator_figures(
-    estimator: AttributeEstimator, faces: PreparedFaces, people: People
+    logits: Tensor, faces: PreparedFaces, people: People
 ) -> dict[str, dict[str, Figure]]:
-    """Balanced accuracy and AUC of the estimator on binary attributes."""
-    scores = estimator.schema.read(predict(estimator, faces))
+    """Balanced accuracy and AUC of the estimator's logits on binary attributes."""
+    scores = faces.schema.read(logits)
     result = {}
-    for index, attribute in enumerate(estimator.schema):
+    for index, attribute in enumerate(faces.schema):
         if attribute.kind != "binary":
             continue
         score, truth = scores[:, index], faces.labels[:, index].long()
