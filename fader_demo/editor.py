@@ -35,7 +35,7 @@ class Face:
     """
 
     photo: Image.Image
-    found: tuple[faces.Face, ...]
+    found: tuple[faces.Detection, ...]
     index: int
     alignment: faces.Alignment
     aligned: Image.Image
@@ -183,7 +183,7 @@ class Editor:
         return _side_by_side(pictures, [_caption(attribute, row[name]) for row in rows])
 
     @torch.inference_mode()
-    def _encode(self, photo: Image.Image, found: tuple[faces.Face, ...], index: int) -> Face:
+    def _encode(self, photo: Image.Image, found: tuple[faces.Detection, ...], index: int) -> Face:
         if not 0 <= index < len(found):
             raise IndexError(
                 f"There is no face number {index}: this photo shows {len(found)}, counted from 0."
@@ -191,7 +191,7 @@ class Editor:
         aligned, alignment = self.aligner.align(photo, found[index])
         image = _to_tensor(aligned).to(self.device)
         values = self._estimate(image)
-        latent = self.fader.encode(image)[0]
+        latent = self.fader.encode(image, self.schema.table(values).to(self.device))[0]
         unedited = self._decode(latent, [values])[0]
         return Face(photo, found, index, alignment, aligned, latent, values, unedited)
 

@@ -64,24 +64,35 @@ class AttributeEstimator(
         return self.values(self(image), self.anchors)
 
     def values(self, logits: Tensor, anchors: Tensor) -> Tensor:
-        """Logits -> attribute values (N, attributes).
-
-        A binary attribute is read on the line through its anchors (attributes, 2), so that 0 and
-        1 are the average face without and with it, a broad smile reads more than 1, and faces
-        spread over the slider where a probability would crowd them at its ends.
-        """
-        columns = self.schema.read(logits).unbind(1)
-        parts = zip(
-            self.schema, columns, self.schema.split_prediction(logits), anchors, strict=True
+        """Logits -> attribute values (N, attributes), those of binary ones within their sliders."""
+        columns = anchored(self.schema, logits, anchors).unbind(1)
+        return torch.stack(
+            [
+                column.clamp(*attribute.slider) if attribute.kind == "binary" else column
+                for attribute, column in zip(self.schema, columns, strict=True)
+            ],
+            dim=1,
         )
-        return torch.stack([_value(*part) for part in parts], dim=1)
 
 
-def _value(attribute: Attribute, column: Tensor, logits: Tensor, anchors: Tensor) -> Tensor:
+def anchored(schema: AttributeSchema, logits: Tensor, anchors: Tensor) -> Tensor:
+    """Logits -> attribute values (N, attributes).
+
+    A binary attribute is read on the line through its anchors (attributes, 2), the logits of the
+    average face without and with it, so that 0 and 1 are those faces, a broad smile reads more
+    than 1, and faces spread over a slider where a probability would crowd them at its ends.
+    """
+    parts = zip(
+        schema, schema.read(logits).unbind(1), schema.split_prediction(logits), anchors, strict=True
+    )
+    return torch.stack([_anchored(*part) for part in parts], dim=1)
+
+
+def _anchored(attribute: Attribute, column: Tensor, logits: Tensor, anchors: Tensor) -> Tensor:
     if attribute.kind != "binary":
         return column
     without, with_it = anchors
-    return ((logits.squeeze(1) - without) / (with_it - without)).clamp(*attribute.slider)
+    return (logits.squeeze(1) - without) / (with_it - without)
 
 
 def _block(in_channels: int, out_channels: int) -> nn.Sequential:

@@ -65,7 +65,7 @@ class NoFaceError(PhotoError):
 
 
 @dataclass(frozen=True, eq=False)
-class Face:
+class Detection:
     """A face found in a photo.
 
     Attributes:
@@ -145,7 +145,7 @@ class FaceAligner:
             raise ValueError(f"size must be at least 8 pixels, not {size}")
         self.size = size
 
-    def detect(self, photo: Image.Image) -> list[Face]:
+    def detect(self, photo: Image.Image) -> list[Detection]:
         """The faces in an RGB photo, largest first; empty when there is none.
 
         A photo that lies on its side and does not say so is understood as well: in its faces the
@@ -162,7 +162,7 @@ class FaceAligner:
                 return turned
         return faces
 
-    def align(self, photo: Image.Image, face: Face) -> tuple[Image.Image, Alignment]:
+    def align(self, photo: Image.Image, face: Detection) -> tuple[Image.Image, Alignment]:
         """Cut a face out: an RGB image of `size` x `size`, and the transform that made it.
 
         Where the crop reaches beyond the photo, the photo is mirrored at its edge.
@@ -175,7 +175,7 @@ def fit_alignment(landmarks: ArrayLike, size: int) -> Alignment:
     """The similarity transform that brings a face's eyes and mouth closest to `TEMPLATE`.
 
     Args:
-        landmarks: (5, 2) in photo pixels, in the order of `Face.landmarks`.
+        landmarks: (5, 2) in photo pixels, in the order of `Detection.landmarks`.
         size: side of the aligned face in pixels.
 
     Raises:
@@ -313,16 +313,16 @@ def _run_mtcnn(pixels: NDArray[np.uint8]) -> list[tuple[NDArray[np.float64], NDA
     return [(np.asarray(b, dtype=np.float64), np.asarray(p, dtype=np.float64)) for b, p in found]
 
 
-def _fills(face: Face, photo: Image.Image) -> bool:
+def _fills(face: Detection, photo: Image.Image) -> bool:
     left, top, right, bottom = face.box
     return right - left > _FILLING * photo.width or bottom - top > _FILLING * photo.height
 
 
-def _any_sure(faces: list[Face]) -> bool:
+def _any_sure(faces: list[Detection]) -> bool:
     return any(face.confidence >= _SURE for face in faces)
 
 
-def _detect_in_view(photo: Image.Image, border: float, turns: int = 0) -> list[Face]:
+def _detect_in_view(photo: Image.Image, border: float, turns: int = 0) -> list[Detection]:
     """Faces found in the photo with a grey border and turned, in photo pixels, largest first.
 
     Args:
@@ -340,7 +340,7 @@ def _detect_in_view(photo: Image.Image, border: float, turns: int = 0) -> list[F
         points = _unturned(landmarks, pixels.shape[1], pixels.shape[0], turns)
         (left, top), (right, bottom) = corners.min(axis=0), corners.max(axis=0)
         place = (float(left), float(top), float(right), float(bottom))
-        found.append(Face((points - edge) * factor, place, float(box[4])))
+        found.append(Detection((points - edge) * factor, place, float(box[4])))
     return sorted(found, key=lambda face: face.area, reverse=True)
 
 

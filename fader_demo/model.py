@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,6 +44,67 @@ class Encoder(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         return self.blocks(image)
+
+
+class LinearErasure(nn.Module):
+    """Latent (N, C, h, w), code (N, code_size) -> the latent less what is linear in the code.
+
+    Subtracts the least-squares prediction of the latent from the code, so no linear probe finds
+    the code in what remains (the oracle case of LEACE, arXiv 2306.03819, where the attribute is
+    known: here it is estimated, of an upload as of a training face). The decoder has to take it
+    from the code, from the first step on; what is not linear is left to the discriminator.
+
+    The moments are running averages, gathered in training mode; they start as plain means.
+    """
+
+    MOMENTUM = 0.01
+    RIDGE = 1e-3
+
+    seen: Tensor
+    latent: Tensor
+    code: Tensor
+    latent_by_code: Tensor
+    code_by_code: Tensor
+
+    def __init__(self, latent_size: int, code_size: int) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.tensor(0))
+        self.register_buffer("latent", torch.zeros(latent_size))
+        self.register_buffer("code", torch.zeros(code_size))
+        self.register_buffer("latent_by_code", torch.zeros(code_size, latent_size))
+        self.register_buffer("code_by_code", torch.zeros(code_size, code_size))
+
+    def forward(self, latent: Tensor, code: Tensor) -> Tensor:
+        if self.training:
+            self.seen += 1
+            self.gather(latent, code, max(self.MOMENTUM, 1 / self.seen.item()))
+        with _full_precision(latent):
+            predicted = (code.float() - self.code) @ self.slope
+            return latent.float() - predicted.view(latent.shape)
+
+    @property
+    def slope(self) -> Tensor:
+        """(code_size, C * h * w): how far the latent moves with the code."""
+        cross = self.latent_by_code - torch.outer(self.code, self.latent)
+        covariance = self.code_by_code - torch.outer(self.code, self.code)
+        # A binary attribute's code is collinear; the ridge picks the smallest of the solutions.
+        ridge = self.RIDGE * torch.eye(len(covariance), device=covariance.device)
+        return torch.linalg.solve(covariance + ridge, cross)
+
+    @torch.no_grad()
+    def gather(self, latent: Tensor, code: Tensor, weight: float) -> None:
+        """Takes a batch into the moments; weights 1, 1/2, 1/3, ... make plain means of them."""
+        with _full_precision(latent):
+            latent, code = latent.flatten(1).float(), code.float()
+            self.latent.lerp_(latent.mean(0), weight)
+            self.code.lerp_(code.mean(0), weight)
+            self.latent_by_code.lerp_(code.T @ latent / len(code), weight)
+            self.code_by_code.lerp_(code.T @ code / len(code), weight)
+
+
+def _full_precision(like: Tensor) -> torch.autocast:
+    """Moments are small differences of large sums, too fine for bfloat16."""
+    return torch.autocast(like.device.type, enabled=False)
 
 
 class ConditionedUpsample(nn.Module):
@@ -138,23 +200,29 @@ class Fader(
         widths[-1] = latent_channels or widths[-1]
         self.latent_shape = (widths[-1], image_size // 2**depth, image_size // 2**depth)
         self.encoder = Encoder(widths)
+        self.erasure = LinearErasure(math.prod(self.latent_shape), self.schema.code_size)
         self.decoder = Decoder(widths, self.schema.code_size, self.latent_shape[1])
 
-    def encode(self, image: Tensor) -> Tensor:
-        """Image (N, 3, S, S) in [-1, 1] -> latent (N, *latent_shape)."""
-        return self.encoder(image)
+    def encode(self, image: Tensor, values: Tensor) -> Tensor:
+        """Image (N, 3, S, S) in [-1, 1] and its own values -> latent (N, *latent_shape)."""
+        return self.erasure(self.encoder(image), self.schema.encode(values))
 
     def decode(self, latent: Tensor, values: Tensor) -> Tensor:
         """Latent (N, *latent_shape), attribute values (N, attributes) -> image in [-1, 1]."""
         return self.decoder(latent, self.schema.encode(values))
 
-    def forward(self, image: Tensor, values: Tensor, noise: float = 0.0) -> tuple[Tensor, Tensor]:
-        """Image, values -> latent and reconstruction, from one encoder pass.
+    def forward(
+        self, image: Tensor, values: Tensor, *others: Tensor, noise: float = 0.0
+    ) -> tuple[Tensor, ...]:
+        """Image and its own values -> latent, reconstruction, and a decode for each of ``others``.
 
-        noise: standard deviation of Gaussian noise added to the (unit variance) latent, in
-        training: it bounds what can be hidden in small amplitudes.
+        One encoder pass and one decoder pass serve all of them. noise: standard deviation of
+        Gaussian noise added to the latent, in training: it bounds what can be hidden in small
+        amplitudes.
         """
-        latent = self.encode(image)
+        latent = self.encode(image, values)
         if noise:
             latent = latent + noise * torch.randn_like(latent)
-        return latent, self.decode(latent, values)
+        wanted = [values, *others]
+        decoded = self.decode(latent.repeat(len(wanted), 1, 1, 1), torch.cat(wanted))
+        return latent, *decoded.chunk(len(wanted))

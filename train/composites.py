@@ -20,7 +20,7 @@ from fader_demo.faces import FaceAligner
 from fader_demo.model import Fader
 from fader_demo.pretrained import ModelError, load_model
 from train.config import Config, ConfigError
-from train.data import DatasetError, PreparedFaces, predict
+from train.data import DatasetError, PreparedFaces, encode
 
 BLENDED = 5
 """People in a composite: enough that none of them can be made out."""
@@ -50,9 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"train.composites: {error}", file=sys.stderr)
         return 2
     faces = faces.thinned(4_000)
-    logits = predict(estimator, faces)
-    faces.values = estimator.values(logits, estimator.anchors)
-    latents = predict(fader.encoder, faces)
+    faces.read_values(estimator, estimator.anchors)
+    latents = encode(fader, faces)
     options.out.mkdir(parents=True, exist_ok=True)
     for number, picture in enumerate(
         composites(fader, faces, latents, options.count, options.seed), start=1

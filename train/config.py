@@ -13,6 +13,7 @@ import yaml
 
 from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
+from train.estimation import EstimatorSettings
 from train.objective import Objective
 from train.trainer import CHECKPOINT, TrainerSettings
 
@@ -29,18 +30,10 @@ class FaderSettings:
 
 
 @dataclass(frozen=True)
-class EstimatorSettings:
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-2
-    trainer: TrainerSettings = field(default_factory=lambda: TrainerSettings(steps=6_000))
-
-
-@dataclass(frozen=True)
 class Config:
     """attributes: the schema (``AttributeSchema.to_config``). columns: see ``PreparedFaces``.
     model: arguments of ``Fader`` but the attributes. precision: "no", "bf16" where the processor
-    has it.
+    has it. judge: of edits, for ``train.evaluate``.
     """
 
     attributes: list[dict[str, Any]]
@@ -49,6 +42,7 @@ class Config:
     precision: Literal["no", "bf16"] = "no"
     fader: FaderSettings = field(default_factory=FaderSettings)
     estimator: EstimatorSettings = field(default_factory=EstimatorSettings)
+    judge: EstimatorSettings = field(default_factory=EstimatorSettings)
 
     @classmethod
     def read(cls, path: Path) -> Config:

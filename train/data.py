@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from fader_demo.attributes import AttributeSchema
 from fader_demo.estimator import AttributeEstimator
+from fader_demo.model import Fader
 
 
 class DatasetError(ValueError):
@@ -106,14 +107,18 @@ class PreparedFaces:
         fewer.labels, fewer.values = self.labels[kept], self.values[kept]
         return fewer
 
-    def read_values(self, estimator: AttributeEstimator, batch_size: int = 64) -> None:
+    def read_values(
+        self, estimator: AttributeEstimator, anchors: Tensor | None = None, batch_size: int = 64
+    ) -> None:
         """Sets values to the estimator's readings, on anchors measured on these very faces.
 
         On training faces an estimator is surer of itself than on others; anchors of their own
-        take that difference out.
+        take that difference out. ``estimator.anchors`` in their stead reads the faces as uploads.
         """
         logits = predict(estimator, self, batch_size)
-        self.values = estimator.values(logits, label_anchors(self.schema, logits, self.labels))
+        if anchors is None:
+            anchors = label_anchors(self.schema, logits, self.labels)
+        self.values = estimator.values(logits, anchors)
 
 
 def predict(network: nn.Module, faces: PreparedFaces, batch_size: int = 64) -> Tensor:
@@ -124,6 +129,15 @@ def predict(network: nn.Module, faces: PreparedFaces, batch_size: int = 64) -> T
             network(faces.batch(part).images.to(device)).cpu()
             for part in torch.arange(len(faces)).split(batch_size)
         ]
+    return torch.cat(parts).clone()
+
+
+def encode(fader: Fader, faces: PreparedFaces, batch_size: int = 64) -> Tensor:
+    """Latents (N, C, h, w) of every face of a split, in order."""
+    device = next(fader.parameters()).device
+    with torch.inference_mode():
+        batches = map(faces.batch, torch.arange(len(faces)).split(batch_size))
+        parts = [fader.encode(b.images.to(device), b.values.to(device)).cpu() for b in batches]
     return torch.cat(parts).clone()
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from accelerate import Accelerator
@@ -11,25 +12,38 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.tensorboard import SummaryWriter
 from torchmetrics.functional.classification import binary_auroc
 
-from fader_demo.estimator import AttributeEstimator
+from fader_demo.attributes import AttributeSchema
 from train.data import Batch, PreparedFaces, predict
 from train.losses import prediction_loss
+from train.trainer import TrainerSettings
 
-if TYPE_CHECKING:
-    from train.config import EstimatorSettings
+Network = TypeVar("Network", bound=nn.Module)
 
 
-class EstimatorTask:
-    """The estimator under cross-entropy (a ``train.trainer.Task``), learning rate on a cosine.
+@dataclass(frozen=True)
+class EstimatorSettings:
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    trainer: TrainerSettings = field(default_factory=lambda: TrainerSettings(steps=6_000))
 
-    Faces are shifted, scaled and lit a little differently each time, as uploads are.
+
+class EstimatorTask(Generic[Network]):
+    """A network that reads attributes off a face, under cross-entropy (a ``train.trainer.Task``).
+
+    The learning rate falls on a cosine. Faces are shifted, scaled and lit a
+    little differently each time, as uploads are.
     """
 
     def __init__(
-        self, estimator: AttributeEstimator, settings: EstimatorSettings, accelerator: Accelerator
+        self,
+        estimator: Network,
+        schema: AttributeSchema,
+        settings: EstimatorSettings,
+        accelerator: Accelerator,
     ) -> None:
         self.settings = settings
-        self.schema = estimator.schema
+        self.schema = schema
         self.accelerator = accelerator
         estimator = estimator.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         # Batch statistics are averaged with the weights, over the same steps.
@@ -47,8 +61,8 @@ class EstimatorTask:
         self.optimizers: dict[str, Any] = {"estimator": optimizer}
 
     @property
-    def averaged_estimator(self) -> AttributeEstimator:
-        return cast(AttributeEstimator, self.average.module).eval()
+    def averaged_estimator(self) -> Network:
+        return cast(Network, self.average.module.eval())
 
     def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         optimizer = self.optimizers["estimator"]
@@ -98,8 +112,8 @@ class EstimatorEvaluation:
     def __call__(self, step: int, writer: SummaryWriter) -> None:
         estimator = self.task.averaged_estimator
         logits, labels = predict(estimator, self.validation), self.validation.labels
-        values = estimator.schema.read(logits)
-        for index, attribute in enumerate(estimator.schema):
+        values = self.task.schema.read(logits)
+        for index, attribute in enumerate(self.task.schema):
             if attribute.kind != "binary":
                 continue
             truth = labels[:, index]

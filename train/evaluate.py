@@ -7,11 +7,12 @@ Prints a table, writes metrics.json beside the model and contact sheets of edits
 which must lie outside the repository's tracked files: they show people of the data set.
 
 metrics.json: {"split", "faces", "people", "reconstruction": {measure: figure},
-"attributes": {name: {measure: figure}}}; a figure is {"mean", "low", "high"}, the ends of a 95 %
+"identity": {pair: mean cosine}, "attributes": {name: {measure: figure}}}; a figure is
+{"mean", "low", "high"}, the ends of a 95 %
 interval from a bootstrap over people.
 
-Edits start at the estimated values, as a visitor's do, and are read by the model's own estimator.
-No network was trained to please it, but it is not an independent judge.
+Edits start at the estimated values, as a visitor's do, and are read by a judge (``train.judge``),
+which is trained first where --judge holds none yet: some minutes, resumed if interrupted.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from PIL import Image
 from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
@@ -35,18 +37,24 @@ from torchmetrics.functional.image import (
 from torchvision.utils import make_grid
 from tqdm import tqdm
 
-from fader_demo.attributes import SchemaError
+from fader_demo.attributes import Attribute, AttributeSchema, SchemaError
 from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
 from fader_demo.pretrained import ModelError, load_model
 from train.config import Config, ConfigError
-from train.data import DatasetError, PreparedFaces, predict
+from train.data import DatasetError, PreparedFaces, encode
 from train.estimation import balanced_accuracy
+from train.identity import FaceEmbedder
+from train.judge import Judge, trained_judge
 from train.probe import probe_auc, slider_ends
+from train.trainer import CheckpointError, TrainingDiverged
 
 Figure = dict[str, float]
 BATCH = 64
 RESAMPLES = 1_000
+EMBEDDED = 100
+STRENGTHS = 7
+"""Positions on a slider at which its response is read, both ends among them."""
 PROBED_FACES = 12_000
 
 
@@ -59,19 +67,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", type=Path, required=True, help="the model's folder")
     parser.add_argument("--config", type=Path, required=True, help="the configuration it came from")
     parser.add_argument("--data", type=Path, required=True, help="folder from train.prepare")
+    parser.add_argument("--judge", type=Path, default=Path("runs/judge"), help="made if not there")
     parser.add_argument("--split", choices=("validation", "test"), default="validation")
     parser.add_argument("--sheets", type=Path, help="folder for contact sheets of edits")
     parser.add_argument("--shown", type=int, default=12, help="faces on a contact sheet")
     options = parser.parse_args(arguments)
     try:
         fader, estimator = load_model(options.model)
-        columns = Config.read(options.config).columns
-        faces = PreparedFaces(options.data, options.split, fader.schema, columns)
-        train = PreparedFaces(options.data, "train", fader.schema, columns)
-    except (ModelError, ConfigError, SchemaError, DatasetError) as error:
+        config = Config.read(options.config)
+        train, validation, test = (
+            PreparedFaces(options.data, split, fader.schema, config.columns)
+            for split in ("train", "validation", "test")
+        )
+        judge = trained_judge(
+            config.attributes,
+            config.judge,
+            train,
+            validation,
+            options.judge,
+            Accelerator(mixed_precision=config.precision),
+        )
+    except (
+        ModelError,
+        ConfigError,
+        SchemaError,
+        DatasetError,
+        CheckpointError,
+        TrainingDiverged,
+    ) as error:
         print(f"train.evaluate: {error}", file=sys.stderr)
         return 2
-    metrics = evaluate(fader, estimator, train.thinned(PROBED_FACES), faces)
+    faces = validation if options.split == "validation" else test
+    metrics = evaluate(fader, estimator, judge, train.thinned(PROBED_FACES), faces)
     (options.model / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
     print(table(metrics))
     if options.sheets:
@@ -81,21 +108,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def evaluate(
-    fader: Fader, estimator: AttributeEstimator, train: PreparedFaces, faces: PreparedFaces
+    fader: Fader,
+    estimator: AttributeEstimator,
+    judge: Judge,
+    train: PreparedFaces,
+    faces: PreparedFaces,
 ) -> dict[str, Any]:
     """All figures, in the shape of metrics.json."""
-    logits = predict(estimator, faces)
-    faces.values = estimator.values(logits, estimator.anchors)
-    latents = predict(fader.encoder, faces)
+    train.read_values(estimator)
+    faces.read_values(estimator, estimator.anchors)
+    latents = encode(fader, faces)
     people = People(faces.people)
+    edits = Edits(fader, judge, faces, latents)
     return {
         "split": faces.split,
         "faces": len(faces),
         "people": people.count,
         "reconstruction": reconstruction(fader, faces, latents, people),
+        "identity": identity_references(fader, faces, latents),
         "attributes": _merged(
-            estimator_figures(logits, faces, people),
-            edit_figures(fader, estimator, faces, latents, people),
+            reading_figures("estimator", faces.values, faces, people),
+            reading_figures("judge", edits.photos, faces, people),
+            edit_figures(edits, people),
+            response_figures(edits, people),
+            identity_figures(edits),
             invariance(fader, train, faces, latents),
         ),
     }
@@ -153,93 +189,160 @@ def reconstruction(
     return {"psnr": people.mean(torch.stack(psnr)), "ssim": people.mean(torch.stack(ssim))}
 
 
-def estimator_figures(
-    logits: Tensor, faces: PreparedFaces, people: People
+def reading_figures(
+    who: str, scores: Tensor, faces: PreparedFaces, people: People
 ) -> dict[str, dict[str, Figure]]:
-    """Balanced accuracy and AUC of the estimator's logits on binary attributes."""
-    scores = faces.schema.read(logits)
+    """Balanced accuracy, cut half way between the average faces of either label, and AUC."""
     result = {}
-    for index, attribute in enumerate(faces.schema):
-        if attribute.kind != "binary":
-            continue
+    for index, attribute in _binary(faces.schema):
         score, truth = scores[:, index], faces.labels[:, index].long()
         result[attribute.name] = {
-            "estimator_balanced_accuracy": people.statistic(balanced_accuracy, score, truth),
-            "estimator_auc": people.statistic(_auc, score, truth),
+            f"{who}_balanced_accuracy": people.statistic(balanced_accuracy, score, truth),
+            f"{who}_auc": people.statistic(_auc, score, truth),
         }
     return result
 
 
-def edit_figures(
-    fader: Fader,
-    estimator: AttributeEstimator,
-    faces: PreparedFaces,
-    latents: Tensor,
-    people: People,
-) -> dict[str, dict[str, Figure]]:
+class Edits:
+    """Edits of the faces of a split, as the product shows them, and what the judge reads there."""
+
+    def __init__(self, fader: Fader, judge: Judge, faces: PreparedFaces, latents: Tensor) -> None:
+        self.fader = fader
+        self.judge = judge
+        self.faces = faces
+        self.latents = latents
+        self.photos = self._judged(lambda part: faces.batch(part).images)
+
+    def scores(self, index: int, strength: float) -> Tensor:
+        """Scores (N, attributes) of every face with attribute ``index`` moved to ``strength``."""
+        return self._judged(lambda part: self.edited(part, index, strength))
+
+    @torch.inference_mode()
+    def edited(self, part: Tensor, index: int, strength: float) -> Tensor:
+        start = self.faces.values[part]
+        values = start.clone()
+        values[:, index] = strength
+        images = self.faces.batch(part).images
+        return product_edit(self.fader, images, self.latents[part], start, values)
+
+    @torch.inference_mode()
+    def _judged(self, pictures: Callable[[Tensor], Tensor]) -> Tensor:
+        parts = torch.arange(len(self.faces)).split(BATCH)
+        return torch.cat([self.judge.scores(pictures(part)) for part in parts])
+
+
+def edit_figures(edits: Edits, people: People) -> dict[str, dict[str, Any]]:
     """For each binary attribute and direction: the share of faces that the edit carries across.
 
-    The faces that count read on one side of 0.5; the edit is the photo plus the difference of
-    two decodes, as the product shows it. "label" moves the slider to 0 or 1, "end" to its end.
-    "others" is the mean change of the other attributes' readings at the end.
+    The faces that count are judged to be on the other side of 0.5 before; so an editor that
+    returned the photo would score 0. "label" moves the slider to 0 or 1, "end" to its end, "swap"
+    is the mean of both directions. "side_effects" is the mean change of every other attribute's
+    score at the end, in units of the distance between that attribute's average faces.
     """
-    result: dict[str, dict[str, Figure]] = {}
-    for index, attribute in enumerate(tqdm(fader.schema, desc="Edits", leave=False)):
-        if attribute.kind != "binary":
-            continue
-        figures = result.setdefault(attribute.name, {})
+    result: dict[str, dict[str, Any]] = {}
+    schema = edits.faces.schema
+    for index, attribute in tqdm(list(_binary(schema)), desc="Edits", leave=False):
+        figures = result.setdefault(attribute.name, {"side_effects": {}})
         for direction, label, end in (
             ("on", 1.0, attribute.slider[1]),
             ("off", 0.0, attribute.slider[0]),
         ):
-            starts = (faces.values[:, index] < 0.5) == (direction == "on")
+            starts = (edits.photos[:, index] < 0.5) == (direction == "on")
             if not starts.any():
                 continue
             for place, strength in (("label", label), ("end", end)):
-                read = read_edits(fader, estimator, faces, latents, index, strength)
-                crossed = ((read[:, index] > 0.5) == (direction == "on")).double()
+                scores = edits.scores(index, strength)
+                crossed = ((scores[:, index] > 0.5) == (direction == "on")).double()
                 figures[f"{direction}_at_{place}"] = people.mean(_only(crossed, starts))
-            change = (read - faces.values).abs()
-            change[:, index] = 0
-            others = change.sum(1) / max(1, len(fader.schema) - 1)
-            figures[f"{direction}_others"] = people.mean(_only(others, starts))
+            change = (scores - edits.photos)[starts].mean(0)
+            figures["side_effects"][direction] = {
+                other.name: round(change[column].item(), 3)
+                for column, other in _binary(schema)
+                if column != index
+            }
+        for place in ("label", "end"):
+            ways = [figures.get(f"{direction}_at_{place}") for direction in ("on", "off")]
+            known = [way["mean"] for way in ways if way]
+            if known:
+                figures[f"swap_at_{place}"] = round(sum(known) / len(known), 4)
     return result
 
 
-def read_edits(
-    fader: Fader,
-    estimator: AttributeEstimator,
-    faces: PreparedFaces,
-    latents: Tensor,
-    index: int,
-    strength: float,
-) -> Tensor:
-    """Readings (N, attributes) of every face with one attribute moved to ``strength``."""
-    readings = []
+def response_figures(edits: Edits, people: People) -> dict[str, dict[str, Any]]:
+    """How a slider answers over its whole length.
+
+    "spearman": rank correlation of strength and judged score, the mean over faces. "monotone":
+    share of faces whose score never falls as the strength rises. "response": the mean score at
+    each strength.
+    """
+    result: dict[str, dict[str, Any]] = {}
+    for index, attribute in tqdm(
+        list(_binary(edits.faces.schema)), desc="Slider response", leave=False
+    ):
+        strengths = torch.linspace(*attribute.slider, STRENGTHS)
+        scores = torch.stack([edits.scores(index, s)[:, index] for s in strengths.tolist()], 1)
+        ranks = scores.argsort(1).argsort(1).double()
+        steps = torch.arange(STRENGTHS, dtype=torch.double)
+        spearman = 1 - 6 * (ranks - steps).square().sum(1) / (STRENGTHS * (STRENGTHS**2 - 1))
+        result[attribute.name] = {
+            "spearman": people.mean(spearman),
+            "monotone": people.mean((scores.diff(dim=1) >= 0).all(1).double()),
+            "response": {
+                f"{strength:g}": round(mean, 3)
+                for strength, mean in zip(strengths.tolist(), scores.mean(0).tolist(), strict=True)
+            },
+        }
+    return result
+
+
+def identity_references(fader: Fader, faces: PreparedFaces, latents: Tensor) -> dict[str, float]:
+    """Mean cosine of face embeddings: what an edit's is to be held against."""
+    chosen = torch.linspace(0, len(faces) - 1, min(EMBEDDED, len(faces))).long()
+    embed = FaceEmbedder()
+    photos = embed(faces.batch(chosen).images)
     with torch.inference_mode():
-        for part in torch.arange(len(faces)).split(BATCH):
-            values = faces.values[part].clone()
-            values[:, index] = strength
-            edited = product_edit(
-                fader, faces.batch(part).images, latents[part], faces.values[part], values
-            )
-            readings.append(estimator.read(edited))
-    return torch.cat(readings)
+        rebuilt = embed(fader.decode(latents[chosen], faces.values[chosen]))
+    cosines = photos @ photos.T
+    people = np.array(faces.people)[chosen.numpy()]
+    alike = torch.from_numpy(people[:, None] == people[None, :])
+    pairs = ~torch.eye(len(chosen), dtype=torch.bool)
+    return {
+        "one_person": round(cosines[alike & pairs].mean().item(), 3),
+        "two_people": round(cosines[~alike].mean().item(), 3),
+        "reconstruction": round((photos * rebuilt).sum(1).mean().item(), 3),
+    }
+
+
+def identity_figures(edits: Edits) -> dict[str, dict[str, Any]]:
+    """ "identity": mean cosine of face embeddings, photo and edit, at either end of the slider."""
+    chosen = torch.linspace(0, len(edits.faces) - 1, min(EMBEDDED, len(edits.faces))).long()
+    embed = FaceEmbedder()
+    photos = embed(edits.faces.batch(chosen).images)
+    result: dict[str, dict[str, Any]] = {}
+    for index, attribute in tqdm(list(_binary(edits.faces.schema)), desc="Identity", leave=False):
+        cosines = [
+            (photos * embed(edits.edited(chosen, index, end))).sum(1).mean().item()
+            for end in attribute.slider
+        ]
+        result[attribute.name] = {
+            "identity": {"off": round(cosines[0], 3), "on": round(cosines[1], 3)}
+        }
+    return result
 
 
 def product_edit(
     fader: Fader, images: Tensor, latents: Tensor, start: Tensor, values: Tensor
 ) -> Tensor:
     """The photo plus the difference between the decodes at ``values`` and at ``start``."""
-    difference = fader.decode(latents, values) - fader.decode(latents, start)
-    return (images + difference).clamp(-1, 1)
+    edited, unedited = fader.decode(latents.repeat(2, 1, 1, 1), torch.cat([values, start])).chunk(2)
+    return (images + edited - unedited).clamp(-1, 1)
 
 
 def invariance(
     fader: Fader, train: PreparedFaces, faces: PreparedFaces, latents: Tensor
 ) -> dict[str, dict[str, float]]:
     """AUC of fresh probes that read the attributes off frozen latents; 0.5 is chance."""
-    known = predict(fader.encoder, train), train.labels
+    known = encode(fader, train), train.labels
     unseen = latents, faces.labels
     result: dict[str, dict[str, float]] = {}
     for name, hidden in (("probe_linear", 0), ("probe_mlp", 256)):
@@ -256,20 +359,22 @@ def table(metrics: dict[str, Any]) -> str:
         f"Reconstruction {psnr['mean']:.2f} dB [{psnr['low']:.2f}, {psnr['high']:.2f}], "
         f"SSIM {ssim['mean']:.3f} [{ssim['low']:.3f}, {ssim['high']:.3f}].",
         "",
-        "| attribute | estimator, balanced accuracy | on, at 1 | on, at the end | off, at 0 "
-        "| off, at the end | others moved by (on / off) | probe AUC, linear / MLP |",
-        "|---|---|---|---|---|---|---|---|",
+        "| attribute | judge on photos | estimator on photos | on, at 1 | on, at the end "
+        "| off, at 0 | off, at the end | swap, at the ends | rank correlation "
+        "| probe AUC, linear / MLP |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, figures in metrics["attributes"].items():
-        if "estimator_auc" not in figures:
+        if "judge_auc" not in figures:
             continue
         edits = [f"{way}_at_{place}" for way in ("on", "off") for place in ("label", "end")]
-        others = [figures.get(f"{way}_others", {}).get("mean", 0.0) for way in ("on", "off")]
         cells = [
             name,
+            _cell(figures["judge_balanced_accuracy"]),
             _cell(figures["estimator_balanced_accuracy"]),
             *(_cell(figures.get(edit)) for edit in edits),
-            "{:.2f} / {:.2f}".format(*others),
+            f"{figures['swap_at_end']:.2f}",
+            _cell(figures["spearman"]),
             f"{figures['probe_linear']:.2f} / {figures['probe_mlp']:.2f}",
         ]
         lines.append("| " + " | ".join(cells) + " |")
@@ -286,7 +391,8 @@ def contact_sheets(
     folder.mkdir(parents=True, exist_ok=True)
     batch = faces.thinned(shown).batch(torch.arange(min(shown, len(faces))))
     with torch.inference_mode():
-        latents, start = fader.encode(batch.images), estimator.read(batch.images)
+        start = estimator.read(batch.images)
+        latents = fader.encode(batch.images, start)
         rebuilt = fader.decode(latents, start)
         ends = list(slider_ends(fader.schema, start))
         decoded = [fader.decode(latents, values) for values in ends]
@@ -299,6 +405,10 @@ def contact_sheets(
         paths.append(folder / f"{name}.png")
         Image.fromarray(pixels).save(paths[-1])
     return paths
+
+
+def _binary(schema: AttributeSchema) -> Iterator[tuple[int, Attribute]]:
+    return ((index, a) for index, a in enumerate(schema) if a.kind == "binary")
 
 
 def _auc(scores: Tensor, truth: Tensor) -> float:

@@ -21,9 +21,9 @@ from accelerate import Accelerator
 from fader_demo.attributes import AttributeSchema, SchemaError
 from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
-from train.config import Config, ConfigError, EstimatorSettings, FaderSettings
+from train.config import Config, ConfigError, FaderSettings
 from train.data import BatchSampler, DatasetError, PreparedFaces
-from train.estimation import EstimatorEvaluation, EstimatorTask
+from train.estimation import EstimatorEvaluation, EstimatorSettings, EstimatorTask
 from train.objective import FaderTask
 from train.probe import Evaluation
 from train.trainer import CheckpointError, Trainer, TrainingDiverged
@@ -89,10 +89,11 @@ class Run:
         fader, _, _ = self.fader_trainer()
         return fader.fit() >= fader.settings.steps
 
-    def estimator_trainer(self) -> tuple[Trainer, EstimatorTask]:
+    def estimator_trainer(self) -> tuple[Trainer, EstimatorTask[AttributeEstimator]]:
         settings = self.config.estimator
         sampler = self._sampler(settings)
-        task = EstimatorTask(self.config.new_estimator(), settings, self.accelerator)
+        estimator = self.config.new_estimator()
+        task = EstimatorTask(estimator, self.train.schema, settings, self.accelerator)
         callback = EstimatorEvaluation(task, self.validation)
         folder = self.folder / "estimator"
         return Trainer(task, sampler, folder, settings.trainer, self.accelerator, [callback]), task

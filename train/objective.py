@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
@@ -12,9 +12,27 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 from fader_demo.model import Fader
+from train.critic import Critic, Edit, adversarial_edit_loss, critic_loss, random_edit
 from train.data import Batch, BatchSampler
 from train.discriminator import LatentDiscriminator
 from train.losses import AdversaryTarget, adversarial_loss, prediction_loss
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """Edits shown to a critic, from step ``start`` on, their weight rising over rise_steps.
+
+    What the latent discriminator leaves in the latent, the decoder need not take from the code;
+    the critic makes it listen, and keeps what it draws like photos.
+    """
+
+    weight: float = 0.0
+    start: int = 0
+    rise_steps: int = 1
+    critic_width: int = 32
+
+    def weight_at(self, step: int) -> float:
+        return self.weight * min(1.0, max(0, step + 1 - self.start) / max(1, self.rise_steps))
 
 
 @dataclass(frozen=True)
@@ -37,6 +55,7 @@ class Objective:
     betas: tuple[float, float] = (0.5, 0.999)
     clip_norm: float = 5.0
     average_decay: float = 0.999
+    guidance: Guidance = field(default_factory=Guidance)
 
     def lambda_at(self, step: int) -> float:
         return self.lambda_e * min(1.0, (step + 1) / max(1, self.rise_steps))
@@ -65,18 +84,21 @@ class FaderTask:
         self.average = AveragedModel(
             fader, multi_avg_fn=get_ema_multi_avg_fn(objective.average_decay)
         )
-        self.fader, self.discriminator, autoencoder_steps, discriminator_steps = (
-            accelerator.prepare(fader, discriminator, self._adam(fader), self._adam(discriminator))
-        )
-        self.modules: dict[str, nn.Module] = {
-            "fader": self.fader,
-            "discriminator": self.discriminator,
-            "average": self.average,
+        networks: dict[str, nn.Module] = {"fader": fader, "discriminator": discriminator}
+        if objective.guidance.weight:
+            width = objective.guidance.critic_width
+            networks["critic"] = Critic(len(self.schema), fader.image_size, width).to(
+                accelerator.device,
+                memory_format=torch.channels_last,  # type: ignore[call-overload]
+            )
+        prepared = {
+            name: accelerator.prepare(network, self._adam(network))
+            for name, network in networks.items()
         }
-        self.optimizers: dict[str, Any] = {
-            "fader": autoencoder_steps,
-            "discriminator": discriminator_steps,
-        }
+        self.optimizers: dict[str, Any] = {name: pair[1] for name, pair in prepared.items()}
+        self.modules: dict[str, nn.Module] = {name: pair[0] for name, pair in prepared.items()}
+        self.modules["average"] = self.average
+        self.fader, self.discriminator = self.modules["fader"], self.modules["discriminator"]
         self.aim: Any = "flipped"
         if objective.adversary_target == "prior":
             self.aim = prior.to(accelerator.device)
@@ -86,35 +108,53 @@ class FaderTask:
         labels = batch.labels.to(self.accelerator.device)
         values = batch.values.to(self.accelerator.device)
         target = self.schema.target(labels)
-        latent, rebuilt = self.fader(images, values, self.objective.latent_noise)
+        edit = self._random_edit(labels, values, step)
+        others = (edit.values,) if edit else ()
+        latent, rebuilt, *decoded = self.fader(
+            images, values, *others, noise=self.objective.latent_noise
+        )
         for _ in range(self.objective.discriminator_steps):
             discriminator_loss = self._update_discriminator(latent.detach(), target)
         reconstruction = F.mse_loss(rebuilt.float(), images)
         weight = self.objective.lambda_at(step)
         adversarial = self._adversarial_loss(latent, target)
-        self._update("fader", self.fader, reconstruction + weight * adversarial)
-        self.average.update_parameters(self.accelerator.unwrap_model(self.fader))
-        return {
+        loss = reconstruction + weight * adversarial
+        logged = {
             "loss/reconstruction": reconstruction,
             "loss/discriminator": discriminator_loss,
             "loss/adversarial": adversarial,
             "lambda_e": torch.tensor(weight),
         }
+        if edit:
+            # As the product shows it; the unedited decode is held, it has the photo to match.
+            edited = images + decoded[0] - rebuilt.detach()
+            logged["loss/critic"] = self._update_critic(images, labels, edited.detach(), edit)
+            logged["loss/edit"] = self._edit_loss(edited, edit)
+            loss = loss + self.objective.guidance.weight_at(step) * logged["loss/edit"]
+        self._update("fader", self.fader, loss)
+        self.average.update_parameters(self.accelerator.unwrap_model(self.fader))
+        return logged
 
     def averaged_fader(self, sampler: BatchSampler, batches: int = 50) -> Fader:
-        """The averaged weights with batch statistics of their own, in evaluation mode.
+        """The averaged weights with statistics of their own, in evaluation mode.
 
-        Running statistics gathered while training belong to other weights and would wash the
-        pictures out, so they are taken anew over some batches.
+        Those gathered while training belong to other weights. Batch statistics would wash the
+        pictures out, so they are taken anew over some batches; what is erased is taken from the
+        sampler's faces as they are, since a latent has thousands of numbers to fit.
         """
         fader = cast(Fader, self.average.module)
-        device = self.accelerator.device
-        pairs = (
-            ((batch.images.to(device), batch.values.to(device)),)
-            for batch in map(sampler, range(batches))
-        )
-        update_bn(pairs, _Autoencoder(fader, self.objective.latent_noise))
-        return fader.eval()
+        seen = map(self._seen_in_training, map(sampler, range(batches)))
+        update_bn(seen, _Autoencoder(fader, self.objective.latent_noise))
+        fader.eval()
+        with torch.inference_mode():
+            seen_faces = 0
+            for part in torch.arange(len(sampler.faces)).split(sampler.batch_size):
+                seen_faces += len(part)
+                batch = sampler.faces.batch(part)
+                code = self.schema.encode(batch.values.to(self.accelerator.device))
+                latent = fader.encoder(batch.images.to(self.accelerator.device))
+                fader.erasure.gather(latent, code, len(part) / seen_faces)
+        return fader
 
     def _adam(self, module: nn.Module) -> torch.optim.Adam:
         return torch.optim.Adam(
@@ -138,6 +178,33 @@ class FaderTask:
         discriminator.requires_grad_(True)
         return adversarial_loss(self.schema, logits, target, self.aim)
 
+    def _seen_in_training(self, batch: Batch) -> tuple[tuple[Tensor, ...]]:
+        """A batch's part in the statistics: its faces, edited too where edits are trained."""
+        parts = [batch.images, batch.values]
+        if self.objective.guidance.weight:
+            parts.append(random_edit(self.schema, batch.labels, batch.values).values)
+        return (tuple(part.to(self.accelerator.device) for part in parts),)
+
+    def _random_edit(self, labels: Tensor, values: Tensor, step: int) -> Edit | None:
+        if self.objective.guidance.weight_at(step) == 0:
+            return None
+        return random_edit(self.schema, labels, values)
+
+    def _update_critic(self, images: Tensor, labels: Tensor, edited: Tensor, edit: Edit) -> Tensor:
+        real, fake = self.modules["critic"](torch.cat([images, edited])).float().chunk(2)
+        loss = critic_loss(real, labels, fake, edit)
+        self._update("critic", self.modules["critic"], loss)
+        return loss
+
+    def _edit_loss(self, edited: Tensor, edit: Edit) -> Tensor:
+        """Through the critic held fixed, as the discriminator is."""
+        critic = self.accelerator.unwrap_model(self.modules["critic"])
+        critic.requires_grad_(False)
+        with self.accelerator.autocast():
+            scores = critic(edited).float()
+        critic.requires_grad_(True)
+        return adversarial_edit_loss(scores, edit)
+
     def _update(self, name: str, module: nn.Module, loss: Tensor) -> None:
         optimizer = self.optimizers[name]
         optimizer.zero_grad(set_to_none=True)
@@ -147,12 +214,12 @@ class FaderTask:
 
 
 class _Autoencoder(nn.Module):
-    """A Fader that takes (image, values) as one argument, the way ``update_bn`` hands them over."""
+    """A Fader that takes its arguments as one, the way ``update_bn`` hands them over."""
 
     def __init__(self, fader: Fader, noise: float) -> None:
         super().__init__()
         self.fader = fader
         self.noise = noise
 
-    def forward(self, pair: tuple[Tensor, Tensor]) -> Tensor:
-        return self.fader(*pair, self.noise)[1]
+    def forward(self, arguments: tuple[Tensor, ...]) -> Tensor:
+        return self.fader(*arguments, noise=self.noise)[1]

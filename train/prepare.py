@@ -40,7 +40,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fader_demo.faces import TEMPLATE, Face, FaceAligner
+from fader_demo.faces import TEMPLATE, Detection, FaceAligner
 from fader_demo.photos import PhotoError, read_photo
 
 SPLITS = ("train", "validation", "test")
@@ -328,7 +328,7 @@ Outcome = tuple[bytes | None, str]
 """The aligned face's pixels, or None and why it cannot be read; None and "" mean no face."""
 
 
-def subject(faces: Sequence[Face], width: int, height: int) -> Face:
+def subject(faces: Sequence[Detection], width: int, height: int) -> Detection:
     """The face that a training photo is of: the one nearest its middle, bystanders apart."""
     large = [face for face in faces if face.area >= _BYSTANDER**2 * faces[0].area]
     return min(large, key=lambda f: np.hypot(f.center[0] - width / 2, f.center[1] - height / 2))

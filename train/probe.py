@@ -14,7 +14,7 @@ from torchvision.utils import make_grid
 
 from fader_demo.attributes import AttributeSchema
 from fader_demo.model import Fader
-from train.data import PreparedFaces, predict
+from train.data import PreparedFaces, encode
 from train.losses import prediction_loss
 
 
@@ -73,8 +73,8 @@ class Evaluation:
     def __call__(self, step: int, writer: SummaryWriter) -> None:
         fader = self.averaged_fader()
         writer.add_scalar("validation/psnr", self.psnr(fader), step)
-        held_out = predict(fader.encoder, self.validation), self.validation.labels
-        train = predict(fader.encoder, self.probed), self.probed.labels
+        held_out = encode(fader, self.validation), self.validation.labels
+        train = encode(fader, self.probed), self.probed.labels
         for name, auc in probe_auc(fader.schema, train, held_out).items():
             writer.add_scalar(f"probe_auc/{name}", auc, step)
         writer.add_image("validation/edits", self.grid(fader), step)
@@ -99,7 +99,7 @@ class Evaluation:
         batch = self.validation.batch(indices)
         columns = [batch.images]
         with torch.inference_mode():
-            latent = fader.encode(batch.images)
+            latent = fader.encode(batch.images, batch.values)
             columns.append(fader.decode(latent, batch.values))
             for values in slider_ends(fader.schema, batch.values):
                 columns.append(fader.decode(latent, values))

@@ -42,8 +42,14 @@ def config() -> dict:
         "model": {"image_size": SIZE, "width": 4, "max_width": 8, "depth": 3},
         "fader": {
             "batch_size": 8,
-            "objective": {"latent_noise": 0.3, "lambda_e": 0.01, "discriminator_width": 16},
+            "objective": {
+                "latent_noise": 0.3,
+                "lambda_e": 0.01,
+                "discriminator_width": 16,
+                "guidance": {"weight": 0.01, "start": 3, "rise_steps": 4, "critic_width": 4},
+            },
             "trainer": dict(trainer),
         },
         "estimator": {"batch_size": 8, "trainer": dict(trainer, steps=4)},
+        "judge": {"batch_size": 8, "trainer": dict(trainer, steps=4)},
     }

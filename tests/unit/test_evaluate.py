@@ -14,8 +14,9 @@ from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
 from train import evaluate
 from train.composites import composites
-from train.data import PreparedFaces
+from train.data import PreparedFaces, encode
 from train.estimation import balanced_accuracy
+from train.judge import Judge
 from train.probe import probe_auc
 
 SCHEMA = AttributeSchema.from_config(ATTRIBUTES)
@@ -32,12 +33,19 @@ def model(tmp_path: Path) -> Path:
 
 
 def test_one_command_writes_metrics_table_and_sheets(
-    model: Path, config: dict, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    model: Path,
+    config: dict,
+    prepared: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(evaluate, "EMBEDDED", 4)
     arguments = {
         "--model": model,
         "--config": write_config(config, tmp_path),
         "--data": prepared,
+        "--judge": tmp_path / "judge",
         "--split": "test",
         "--sheets": tmp_path / "sheets",
         "--shown": 3,
@@ -48,10 +56,16 @@ def test_one_command_writes_metrics_table_and_sheets(
     for figure in metrics["reconstruction"].values():
         assert figure["low"] <= figure["mean"] <= figure["high"]
     assert set(metrics["attributes"]) == {"Smiling", "Beard"}
-    smiling = set(metrics["attributes"]["Smiling"])
-    assert {"estimator_auc", "probe_linear", "probe_mlp"} <= smiling
-    # An untrained estimator may read every face on one side; the edit then goes the other way.
-    assert {"on_at_end", "on_at_label"} <= smiling or {"off_at_end", "off_at_label"} <= smiling
+    smiling = metrics["attributes"]["Smiling"]
+    assert {"estimator_auc", "judge_auc", "probe_linear", "probe_mlp", "spearman"} <= set(smiling)
+    # An untrained judge may see every face on one side; the edit then goes the other way.
+    assert {"on_at_end", "on_at_label"} <= set(smiling) or {"off_at_end", "off_at_label"} <= set(
+        smiling
+    )
+    assert set(smiling["identity"]) == {"on", "off"}
+    assert set(metrics["identity"]) == {"one_person", "two_people", "reconstruction"}
+    assert all(set(moved) == {"Beard"} for moved in smiling["side_effects"].values())
+    assert list(smiling["response"]) == ["-1", "-0.5", "0", "0.5", "1", "1.5", "2"]
     output = capsys.readouterr().out
     assert "40 faces of 20 people (test)" in output and "| Beard |" in output
     for name in ("decoder", "product"):
@@ -62,18 +76,36 @@ def test_one_command_writes_metrics_table_and_sheets(
 def test_an_edit_that_changes_nothing_scores_nothing(model: Path, prepared: Path) -> None:
     """The floor: with a decoder deaf to its code, no face crosses over."""
     fader = Fader.from_pretrained(model).eval()
-    estimator = AttributeEstimator.from_pretrained(model / "estimator").eval()
+    judge = Judge(ATTRIBUTES).eval()
     with torch.no_grad():
         fader.decoder.placement.weight.zero_()
         for upsample in fader.decoder.upsamples:
             upsample.conv.weight[upsample.in_channels :] = 0
     faces = PreparedFaces(prepared, "test", SCHEMA, {"Beard": "not No_Beard"})
     faces.values = torch.rand(len(faces), 2)
-    with torch.inference_mode():
-        latents = fader.encode(faces.batch(torch.arange(len(faces))).images)
-        read = evaluate.read_edits(fader, estimator, faces, latents, 0, 2.0)
-        unedited = estimator.read(faces.batch(torch.arange(len(faces))).images)
-    assert torch.allclose(read, unedited, atol=1e-5)
+    edits = evaluate.Edits(fader, judge, faces, encode(fader, faces))
+    assert torch.allclose(edits.scores(0, 2.0), edits.photos, atol=1e-4)
+    figures = evaluate.edit_figures(edits, evaluate.People(faces.people))
+    crossed = [v for one in figures.values() for k, v in one.items() if "_at_" in k]
+    assert crossed and all((v["mean"] if isinstance(v, dict) else v) == 0 for v in crossed)
+
+
+def test_the_response_of_a_slider_is_read_along_its_length() -> None:
+    """With scores that are known: one attribute obeys its slider, the other does the reverse."""
+
+    class Known:
+        faces = type("Faces", (), {"schema": SCHEMA})
+
+        @staticmethod
+        def scores(index: int, strength: float) -> torch.Tensor:
+            return torch.tensor([[strength, -strength], [strength**3, -strength]])
+
+    figures = evaluate.response_figures(Known(), evaluate.People(["a", "b"]))
+    assert figures["Smiling"]["spearman"]["mean"] == 1
+    assert figures["Smiling"]["monotone"]["mean"] == 1
+    assert figures["Smiling"]["response"]["2"] == 5
+    assert figures["Beard"]["spearman"]["mean"] == -1
+    assert figures["Beard"]["monotone"]["mean"] == 0
 
 
 def test_intervals_are_over_people_not_photos() -> None:

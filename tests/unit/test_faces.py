@@ -16,7 +16,7 @@ from fader_demo import faces
 from fader_demo.faces import (
     TEMPLATE,
     Alignment,
-    Face,
+    Detection,
     FaceAligner,
     NoFaceError,
     crop,
@@ -72,7 +72,7 @@ def noise(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(0).integers(60, 196, (height, width, 3)).astype(np.uint8)
 
 
-def displacement(face: Face, reference: Face, to_reference: np.ndarray) -> float:
+def displacement(face: Detection, reference: Detection, to_reference: np.ndarray) -> float:
     """By how many aligned pixels two framings of one face differ; `to_reference` (2, 3) takes
     points of the first photo to the second."""
     template = np.array(list(TEMPLATE.values())) * SIZE
@@ -482,7 +482,7 @@ def test_a_difference_of_another_shape_is_refused(shape: tuple[int, ...]) -> Non
 def test_a_real_face_edited_in_a_large_photo(aligner: FaceAligner, photo: Image.Image) -> None:
     large = photo.resize((2048, 2048), Image.Resampling.LANCZOS)
     pixels = np.asarray(large)
-    face: Face = aligner.detect(large)[0]
+    face: Detection = aligner.detect(large)[0]
     _, alignment = aligner.align(large, face)
     mouth = np.mean([TEMPLATE["mouth_left"], TEMPLATE["mouth_right"]], axis=0) * SIZE
     change = np.abs(added(pixels, blob(*mouth, height=-30), alignment)).sum(axis=2)

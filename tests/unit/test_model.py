@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from fader_demo.model import ConditionedUpsample, Fader, block_widths
+from fader_demo.model import ConditionedUpsample, Fader, LinearErasure, block_widths
 
 ATTRIBUTES: list[dict[str, Any]] = [
     {"name": "Smiling"},
@@ -47,7 +47,7 @@ def test_an_image_becomes_a_latent_and_a_latent_an_image(fader: Fader) -> None:
 def test_the_latent_cannot_escape_by_shrinking_or_shifting() -> None:
     fader = Fader(ATTRIBUTES, image_size=64, width=8, max_width=32, depth=4)
     for scale in (0.01, 1.0):
-        latent = fader.encode(torch.rand(16, 3, 64, 64) * scale + 0.5)
+        latent = fader.encoder(torch.rand(16, 3, 64, 64) * scale + 0.5)
         torch.testing.assert_close(latent.mean((0, 2, 3)), torch.zeros(32), rtol=0, atol=1e-4)
         torch.testing.assert_close(latent.std((0, 2, 3)), torch.ones(32), rtol=0, atol=0.1)
 
@@ -60,9 +60,9 @@ def test_noise_reaches_the_decoder(fader: Fader) -> None:
 
 
 def test_the_papers_model() -> None:
-    with torch.device("meta"):
-        fader = Fader(ATTRIBUTES[:1], image_size=256, width=32, max_width=512, depth=6)
-        assert fader.encode(torch.empty(1, 3, 256, 256)).shape == (1, 512, 4, 4)
+    fader = Fader(ATTRIBUTES[:1], image_size=256, width=32, max_width=512, depth=6).eval()
+    with torch.inference_mode():
+        assert fader.encoder(torch.empty(1, 3, 256, 256)).shape == (1, 512, 4, 4)
         assert fader(torch.empty(1, 3, 256, 256), torch.empty(1, 1))[1].shape == (1, 3, 256, 256)
     assert block_widths(32, 512, 6) == [32, 64, 128, 256, 512, 512]
     assert fader.latent_shape == (512, 4, 4)
@@ -94,3 +94,51 @@ def test_weights_are_safetensors_and_nothing_else(fader: Fader, tmp_path: Path) 
     assert names == {"config.json", "model.safetensors", "README.md"}
     with safe_open(tmp_path / "model.safetensors", framework="pt") as weights:
         assert set(weights.keys()) == set(fader.state_dict())
+
+
+def test_nothing_linear_in_the_values_stays_in_the_latent() -> None:
+    torch.manual_seed(0)
+    erasure = LinearErasure(latent_size=12, code_size=4).train()
+    mixing = torch.randn(4, 12)
+    latents, codes = [], []
+    for _ in range(300):
+        u = torch.rand(64, 2) ** 2
+        code = torch.cat([1 - u, u], dim=1)  # collinear, as a binary attribute's code is
+        latent = code @ mixing + torch.randn(64, 12)
+        latents.append(erasure(latent.view(64, 3, 2, 2), code).flatten(1))
+        codes.append(u)
+    late, u = torch.cat(latents[100:]), torch.cat(codes[100:])
+    correlation = torch.corrcoef(torch.cat([late, u], 1).T)[:12, 12:]
+    assert correlation.abs().max() < 0.05
+    assert late.std(0).min() > 0.9, "what does not depend on the code stays"
+
+
+def test_erasure_does_not_change_in_use() -> None:
+    torch.manual_seed(0)
+    erasure = LinearErasure(latent_size=4, code_size=2)
+    code = torch.rand(32, 2)
+    latent = (3 * code).repeat(1, 2).view(32, 1, 2, 2)
+    erasure.train()(latent, code)
+    before = {name: tensor.clone() for name, tensor in erasure.state_dict().items()}
+    erasure.eval()(latent + 5, code)
+    assert all(torch.equal(before[name], now) for name, now in erasure.state_dict().items())
+
+
+def test_erasure_gathered_over_a_data_set_is_exact_on_it() -> None:
+    torch.manual_seed(0)
+    erasure = LinearErasure(latent_size=40, code_size=2).eval()
+    u = torch.rand(300, 1)
+    code = torch.cat([1 - u, u], 1)
+    latent = (code @ torch.randn(2, 40) + torch.randn(300, 40)).view(300, 10, 2, 2)
+    for number, part in enumerate(torch.arange(300).split(50), start=1):
+        erasure.gather(latent[part], code[part], 1 / number)
+    erased = erasure(latent, code).flatten(1)
+    assert torch.corrcoef(torch.cat([erased, u], 1).T)[:40, 40].abs().max() < 0.01
+
+
+def test_one_pass_decodes_the_same_face_at_several_values(fader: Fader) -> None:
+    image, values = torch.rand(2, 3, 64, 64), torch.tensor([[0.0, 40.0], [2.0, 90.0]])
+    with torch.inference_mode():
+        latent, rebuilt, other = fader(image, values, values.flip(0))
+        torch.testing.assert_close(rebuilt, fader.decode(latent, values))
+        torch.testing.assert_close(other, fader.decode(latent, values.flip(0)))

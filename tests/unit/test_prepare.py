@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from skimage.data import astronaut
 
-from fader_demo.faces import TEMPLATE, Face, FaceAligner
+from fader_demo.faces import TEMPLATE, Detection, FaceAligner
 from train import prepare
 from train.prepare import PreparationError, assign_split, read_celeba, read_photos, subject
 
@@ -234,9 +234,9 @@ def test_another_size_does_not_overwrite_it(
 # Which face
 
 
-def face(x: float, y: float, side: float) -> Face:
+def face(x: float, y: float, side: float) -> Detection:
     box = (x - side / 2, y - side / 2, x + side / 2, y + side / 2)
-    return Face(np.zeros((5, 2)), box, 1.0)
+    return Detection(np.zeros((5, 2)), box, 1.0)
 
 
 def test_the_subject_is_the_face_in_the_middle_but_no_bystander() -> None:

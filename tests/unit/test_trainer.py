@@ -183,7 +183,7 @@ def test_exported_statistics_belong_to_the_averaged_weights(
     fader = averaged()
     images = torch.cat([run._sampler(run.config.fader)(step).images for step in range(40)])
     with torch.inference_mode():
-        latents = fader.encode(images)
+        latents = fader.encoder(images)
     assert latents.mean((0, 2, 3)).abs().max() < 0.15
     assert latents.std((0, 2, 3)).sub(1).abs().max() < 0.15
 

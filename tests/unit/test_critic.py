@@ -1,0 +1,98 @@
+"""The critic's losses and the edits it is shown."""
+
+from __future__ import annotations
+
+import torch
+
+from fader_demo.attributes import AttributeSchema
+from train.critic import Critic, Edit, adversarial_edit_loss, critic_loss, random_edit
+
+SCHEMA = AttributeSchema.from_config(
+    [
+        {"name": "Smiling"},
+        {"name": "Age", "kind": "continuous", "range": [20, 70], "slider": [0, 90], "default": 40},
+        {"name": "Male"},
+        {"name": "Bangs"},
+    ]
+)
+
+
+def edits(count: int = 4000) -> tuple[torch.Tensor, torch.Tensor, Edit]:
+    torch.manual_seed(0)
+    labels = (torch.rand(count, 4) > 0.5).float()
+    labels[:, 1] = 33.0
+    values = labels + 0.1 * torch.randn_like(labels)
+    return labels, values, random_edit(SCHEMA, labels, values)
+
+
+def test_an_edit_moves_one_binary_attribute_and_seldom_more() -> None:
+    labels, values, edit = edits()
+    moved = edit.labels != labels
+    assert moved.any(1).all()
+    assert not moved[:, 1].any(), "a continuous attribute has no other label"
+    assert 1.05 < moved.sum(1).float().mean() < 1.4
+    share = moved.float().mean(0)[[0, 2, 3]]
+    assert share.max() - share.min() < 0.05
+    assert torch.equal(edit.values[~moved], values[~moved])
+
+
+def test_a_moved_attribute_lies_around_its_other_label_and_beyond() -> None:
+    labels, _, edit = edits()
+    moved = edit.labels != labels
+    towards = torch.where(edit.labels > 0.5, edit.values, 1 - edit.values)[moved]
+    assert 0.74 < towards.min() < 0.8
+    assert 1.4 < towards.max() < 1.51
+
+
+def test_what_moved_weighs_as_much_as_all_that_did_not() -> None:
+    labels, _, edit = edits()
+    moved = edit.labels != labels
+    torch.testing.assert_close((edit.weights * moved).sum(1), torch.full((len(labels),), 0.5))
+    torch.testing.assert_close(edit.weights.sum(1), torch.ones(len(labels)))
+
+
+def test_the_critic_is_content_when_photos_pass_and_edits_do_not() -> None:
+    labels = torch.tensor([[1.0, 0.0]])
+    edit = Edit(
+        values=labels, labels=torch.tensor([[0.0, 0.0]]), weights=torch.tensor([[0.5, 0.5]])
+    )
+    right = torch.tensor([[[-1.0, 1.0], [1.0, -1.0]]])
+    assert critic_loss(right, labels, torch.full((1, 2, 2), -1.0), edit) == 0
+    assert critic_loss(-right, labels, torch.full((1, 2, 2), -1.0), edit) == 3
+    assert critic_loss(right, labels, torch.full((1, 2, 2), 1.0), edit) == 1
+
+
+def test_the_decoder_is_judged_by_what_the_edit_claims() -> None:
+    edit = Edit(
+        values=torch.zeros(1, 2),
+        labels=torch.tensor([[1.0, 0.0]]),
+        weights=torch.tensor([[0.75, 0.25]]),
+    )
+    scores = torch.tensor([[[9.0, 2.0], [4.0, 9.0]]])
+    assert adversarial_edit_loss(scores, edit) == -(0.75 * 2 + 0.25 * 4)
+
+
+def test_a_critic_learns_what_an_attribute_looks_like() -> None:
+    """From photos alone: one score rises where the mark is, the other where it is not."""
+    torch.manual_seed(0)
+    critic = Critic(attributes=1, image_size=32, width=8)
+    optimizer = torch.optim.Adam(critic.parameters(), 2e-3, betas=(0.5, 0.999))
+
+    def photos(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        labels = (torch.rand(count, 1) > 0.5).float()
+        images = 0.3 * torch.randn(count, 3, 32, 32)
+        images[:, :, 8:14, 4:28] -= labels[:, :, None, None]
+        return images, labels
+
+    for _ in range(60):
+        images, labels = photos(16)
+        none = Edit(labels, labels, torch.zeros_like(labels))
+        scores = critic(images)
+        loss = critic_loss(scores, labels, scores, none)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    images, labels = photos(200)
+    scores = critic.eval()(images)
+    assert scores.shape == (200, 1, 2)
+    assert ((scores[:, 0, 1] > scores[:, 0, 0]) == (labels[:, 0] > 0.5)).float().mean() > 0.95

@@ -1,0 +1,101 @@
+"""The critic of edited faces: is this a photo of a face with, or without, each attribute?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from fader_demo.attributes import AttributeSchema
+from fader_demo.model import block_widths
+
+ALSO_MOVED = 0.1
+"""Chance that an attribute moves besides the one that does."""
+STRENGTH = (-0.25, 0.5)
+"""How far beyond its label an attribute is moved, in units of the label."""
+
+
+class Critic(nn.Module):
+    """Face (N, 3, S, S) -> scores (N, attributes, 2): a real photo with label 0, with label 1.
+
+    One score for every attribute and label (as StarGAN v2 has one for every domain, arXiv
+    1912.01865). Spectral normalisation (arXiv 1802.05957) keeps the scores smooth without a
+    gradient penalty, which would cost a second backward pass.
+    """
+
+    def __init__(self, attributes: int, image_size: int, width: int) -> None:
+        super().__init__()
+        depth = (image_size // 4).bit_length() - 1
+        layers: list[nn.Module] = []
+        channels = 3
+        for out_channels in block_widths(width, 8 * width, depth):
+            layers += [
+                spectral_norm(nn.Conv2d(channels, out_channels, 4, 2, 1)),
+                nn.LeakyReLU(0.2),
+            ]
+            channels = out_channels
+        layers += [nn.Flatten(), spectral_norm(nn.Linear(channels * 4 * 4, 2 * attributes))]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.layers(image).unflatten(1, (-1, 2))
+
+
+def adversarial_edit_loss(scores: Tensor, edit: Edit) -> Tensor:
+    """What the decoder minimises: edits that do not pass for photos of what they claim to be."""
+    return -(edit.weights * _said_of(scores, edit.labels)).sum(1).mean()
+
+
+def critic_loss(real: Tensor, labels: Tensor, edited: Tensor, edit: Edit) -> Tensor:
+    """Hinge loss: photos at their labels are right; photos at the other label and edits are wrong.
+
+    real, edited: scores (N, attributes, 2). labels: (N, attributes), the photos'. Photos with the
+    wrong label teach the critic what an attribute is, before edits are any good.
+    """
+    right = F.relu(1 - _said_of(real, labels)).mean()
+    mismatched = F.relu(1 + _said_of(real, 1 - labels)).mean()
+    fake = (edit.weights * F.relu(1 + _said_of(edited, edit.labels))).sum(1).mean()
+    return right + (mismatched + fake) / 2
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What photos are to be turned into, (N, attributes) each.
+
+    values: what the decoder is told. labels: 0 or 1, what the edited photo is then to be. weights,
+    sum 1 for each photo: half on the attributes that move, half on those that must stay.
+    """
+
+    values: Tensor
+    labels: Tensor
+    weights: Tensor
+
+
+def random_edit(schema: AttributeSchema, labels: Tensor, values: Tensor) -> Edit:
+    """Moves one binary attribute of each photo to its other label, and now and then some more.
+
+    The strength lies around the label and, as on a slider, rather beyond it than short of it.
+    """
+    binary = torch.tensor([a.kind == "binary" for a in schema], device=labels.device)
+    lot = torch.rand_like(labels) * binary
+    also = torch.rand_like(labels) < ALSO_MOVED
+    moved = binary & (also | (lot == lot.amax(1, keepdim=True)))
+    wanted = torch.where(moved, 1 - labels, labels)
+    away = 2 * wanted - 1
+    low, high = STRENGTH
+    strength = wanted + away * (low + (high - low) * torch.rand_like(labels))
+    rest = ~moved
+    weights = 0.5 * (_share(moved) + _share(rest))
+    return Edit(torch.where(moved, strength, values), wanted, weights)
+
+
+def _share(chosen: Tensor) -> Tensor:
+    return chosen / chosen.sum(1, keepdim=True).clamp(min=1)
+
+
+def _said_of(scores: Tensor, labels: Tensor) -> Tensor:
+    """Scores (N, attributes, 2) -> those (N, attributes) of the given labels."""
+    return scores.gather(2, (labels > 0.5).long().unsqueeze(2)).squeeze(2)
