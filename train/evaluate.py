@@ -7,9 +7,9 @@ Prints a table, writes metrics.json beside the model and contact sheets of edits
 which must lie outside the repository's tracked files: they show people of the data set.
 
 metrics.json: {"split", "faces", "people", "reconstruction": {measure: figure},
-"identity": {pair: mean cosine}, "attributes": {name: {measure: figure}}}; a figure is
-{"mean", "low", "high"}, the ends of a 95 %
-interval from a bootstrap over people.
+"identity": {pair: mean cosine}, "attributes": {name: {measure: figure or number}}}; a figure is
+{"mean", "low", "high"}, the ends of a 95 % interval from a bootstrap over people. The functions
+below say what they measure.
 
 Edits start at the estimated values, as a visitor's do, and are read by a judge (``train.judge``),
 which is trained first where --judge holds none yet: some minutes, resumed if interrupted.
@@ -52,8 +52,9 @@ from train.trainer import CheckpointError, TrainingDiverged
 Figure = dict[str, float]
 BATCH = 64
 RESAMPLES = 1_000
-EMBEDDED = 100
-STRENGTHS = 7
+EMBEDDED = 60
+"""Faces whose identity is compared."""
+STRENGTHS = 6
 """Positions on a slider at which its response is read, both ends among them."""
 PROBED_FACES = 12_000
 
@@ -212,6 +213,9 @@ class Edits:
         self.faces = faces
         self.latents = latents
         self.photos = self._judged(lambda part: faces.batch(part).images)
+        with torch.inference_mode():
+            parts = torch.arange(len(faces)).split(BATCH)
+            self.unedited = torch.cat([fader.decode(latents[p], faces.values[p]) for p in parts])
 
     def scores(self, index: int, strength: float) -> Tensor:
         """Scores (N, attributes) of every face with attribute ``index`` moved to ``strength``."""
@@ -219,11 +223,12 @@ class Edits:
 
     @torch.inference_mode()
     def edited(self, part: Tensor, index: int, strength: float) -> Tensor:
-        start = self.faces.values[part]
-        values = start.clone()
+        """The photos at ``part`` plus the difference of two decodes: (n, 3, S, S) in [-1, 1]."""
+        values = self.faces.values[part].clone()
         values[:, index] = strength
-        images = self.faces.batch(part).images
-        return product_edit(self.fader, images, self.latents[part], start, values)
+        decoded = self.fader.decode(self.latents[part], values)
+        photos = self.faces.batch(part).images
+        return (photos + decoded - self.unedited[part]).clamp(-1, 1)
 
     @torch.inference_mode()
     def _judged(self, pictures: Callable[[Tensor], Tensor]) -> Tensor:
@@ -314,7 +319,7 @@ def identity_references(fader: Fader, faces: PreparedFaces, latents: Tensor) -> 
 
 
 def identity_figures(edits: Edits) -> dict[str, dict[str, Any]]:
-    """ "identity": mean cosine of face embeddings, photo and edit, at either end of the slider."""
+    """Mean cosine of face embeddings, of photo and edit, at either end of each slider."""
     chosen = torch.linspace(0, len(edits.faces) - 1, min(EMBEDDED, len(edits.faces))).long()
     embed = FaceEmbedder()
     photos = embed(edits.faces.batch(chosen).images)
@@ -328,14 +333,6 @@ def identity_figures(edits: Edits) -> dict[str, dict[str, Any]]:
             "identity": {"off": round(cosines[0], 3), "on": round(cosines[1], 3)}
         }
     return result
-
-
-def product_edit(
-    fader: Fader, images: Tensor, latents: Tensor, start: Tensor, values: Tensor
-) -> Tensor:
-    """The photo plus the difference between the decodes at ``values`` and at ``start``."""
-    edited, unedited = fader.decode(latents.repeat(2, 1, 1, 1), torch.cat([values, start])).chunk(2)
-    return (images + edited - unedited).clamp(-1, 1)
 
 
 def invariance(
@@ -396,7 +393,7 @@ def contact_sheets(
         rebuilt = fader.decode(latents, start)
         ends = list(slider_ends(fader.schema, start))
         decoded = [fader.decode(latents, values) for values in ends]
-        edited = [product_edit(fader, batch.images, latents, start, values) for values in ends]
+        edited = [batch.images + picture - rebuilt for picture in decoded]
     paths = []
     for name, columns in (("decoder", decoded), ("product", edited)):
         cells = torch.stack([batch.images, rebuilt, *columns], dim=1).flatten(0, 1)

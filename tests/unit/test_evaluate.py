@@ -65,7 +65,7 @@ def test_one_command_writes_metrics_table_and_sheets(
     assert set(smiling["identity"]) == {"on", "off"}
     assert set(metrics["identity"]) == {"one_person", "two_people", "reconstruction"}
     assert all(set(moved) == {"Beard"} for moved in smiling["side_effects"].values())
-    assert list(smiling["response"]) == ["-1", "-0.5", "0", "0.5", "1", "1.5", "2"]
+    assert list(smiling["response"]) == ["-1", "-0.4", "0.2", "0.8", "1.4", "2"]
     output = capsys.readouterr().out
     assert "40 faces of 20 people (test)" in output and "| Beard |" in output
     for name in ("decoder", "product"):
