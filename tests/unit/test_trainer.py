@@ -98,7 +98,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_checkpoint(
     broken, task, _ = Run.open(path, prepared, run).fader_trainer()
     broken.settings = dataclasses.replace(broken.settings, steps=40)
     task.fader.register_forward_hook(
-        lambda module, inputs, outputs: (outputs[0], outputs[1] * torch.nan)
+        lambda module, inputs, outputs: (outputs[0], outputs[1] * torch.nan, *outputs[2:])
     )
     with pytest.raises(trainer.TrainingDiverged, match=r"last good checkpoint is .*checkpoint"):
         broken.fit()
