@@ -121,18 +121,19 @@ def evaluate(
     latents = encode(fader, faces)
     people = People(faces.people)
     edits = Edits(fader, judge, faces, latents)
+    references, identity = identity_figures(edits)
     return {
         "split": faces.split,
         "faces": len(faces),
         "people": people.count,
-        "reconstruction": reconstruction(fader, faces, latents, people),
-        "identity": identity_references(fader, faces, latents),
+        "reconstruction": reconstruction(edits, people),
+        "identity": references,
         "attributes": _merged(
             reading_figures("estimator", faces.values, faces, people),
             reading_figures("judge", edits.photos, faces, people),
             edit_figures(edits, people),
             response_figures(edits, people),
-            identity_figures(edits),
+            identity,
             invariance(fader, train, faces, latents),
         ),
     }
@@ -172,21 +173,17 @@ def _figure(mean: float, resampled: np.ndarray) -> Figure:
     return {"mean": round(mean, 4), "low": round(float(low), 4), "high": round(float(high), 4)}
 
 
-def reconstruction(
-    fader: Fader, faces: PreparedFaces, latents: Tensor, people: People
-) -> dict[str, Figure]:
+def reconstruction(edits: Edits, people: People) -> dict[str, Figure]:
     """PSNR (dB) and SSIM of what the decoder draws at the estimated values."""
     psnr: list[Tensor] = []
     ssim: list[Tensor] = []
-    with torch.inference_mode():
-        for part in tqdm(torch.arange(len(faces)).split(BATCH), desc="Reconstruction", leave=False):
-            images = faces.batch(part).images
-            rebuilt = fader.decode(latents[part], faces.values[part])
-            ends = (-1.0, 1.0)
-            psnr += peak_signal_noise_ratio(rebuilt, images, ends, reduction="none", dim=(1, 2, 3))
-            ssim += structural_similarity_index_measure(
-                rebuilt, images, data_range=ends, reduction="none"
-            )
+    ends = (-1.0, 1.0)
+    for part in torch.arange(len(edits.faces)).split(BATCH):
+        images, rebuilt = edits.faces.batch(part).images, edits.unedited[part]
+        psnr += peak_signal_noise_ratio(rebuilt, images, ends, reduction="none", dim=(1, 2, 3))
+        ssim += structural_similarity_index_measure(
+            rebuilt, images, data_range=ends, reduction="none"
+        )
     return {"psnr": people.mean(torch.stack(psnr)), "ssim": people.mean(torch.stack(ssim))}
 
 
@@ -300,39 +297,32 @@ def response_figures(edits: Edits, people: People) -> dict[str, dict[str, Any]]:
     return result
 
 
-def identity_references(fader: Fader, faces: PreparedFaces, latents: Tensor) -> dict[str, float]:
-    """Mean cosine of face embeddings: what an edit's is to be held against."""
-    chosen = torch.linspace(0, len(faces) - 1, min(EMBEDDED, len(faces))).long()
-    embed = FaceEmbedder()
-    photos = embed(faces.batch(chosen).images)
-    with torch.inference_mode():
-        rebuilt = embed(fader.decode(latents[chosen], faces.values[chosen]))
-    cosines = photos @ photos.T
-    people = np.array(faces.people)[chosen.numpy()]
-    alike = torch.from_numpy(people[:, None] == people[None, :])
-    pairs = ~torch.eye(len(chosen), dtype=torch.bool)
-    return {
-        "one_person": round(cosines[alike & pairs].mean().item(), 3),
-        "two_people": round(cosines[~alike].mean().item(), 3),
-        "reconstruction": round((photos * rebuilt).sum(1).mean().item(), 3),
-    }
+def identity_figures(edits: Edits) -> tuple[dict[str, float], dict[str, dict[str, Any]]]:
+    """Mean cosine of face embeddings: what an edit's is to be held against, and the edits' own.
 
-
-def identity_figures(edits: Edits) -> dict[str, dict[str, Any]]:
-    """Mean cosine of face embeddings, of photo and edit, at either end of each slider."""
+    An edit is held against its photo, at either end of each slider.
+    """
     chosen = torch.linspace(0, len(edits.faces) - 1, min(EMBEDDED, len(edits.faces))).long()
     embed = FaceEmbedder()
     photos = embed(edits.faces.batch(chosen).images)
+
+    def kept(pictures: Tensor) -> float:
+        return round((photos * embed(pictures)).sum(1).mean().item(), 3)
+
+    cosines = photos @ photos.T
+    people = np.array(edits.faces.people)[chosen.numpy()]
+    alike = torch.from_numpy(people[:, None] == people[None, :])
+    pairs = ~torch.eye(len(chosen), dtype=torch.bool)
+    references = {
+        "one_person": round(cosines[alike & pairs].mean().item(), 3),
+        "two_people": round(cosines[~alike].mean().item(), 3),
+        "reconstruction": kept(edits.unedited[chosen]),
+    }
     result: dict[str, dict[str, Any]] = {}
     for index, attribute in tqdm(list(_binary(edits.faces.schema)), desc="Identity", leave=False):
-        cosines = [
-            (photos * embed(edits.edited(chosen, index, end))).sum(1).mean().item()
-            for end in attribute.slider
-        ]
-        result[attribute.name] = {
-            "identity": {"off": round(cosines[0], 3), "on": round(cosines[1], 3)}
-        }
-    return result
+        off, on = (kept(edits.edited(chosen, index, end)) for end in attribute.slider)
+        result[attribute.name] = {"identity": {"off": off, "on": on}}
+    return references, result
 
 
 def invariance(
