@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from fader_demo import faces
 from fader_demo.attributes import Attribute, AttributeSchema, Value
+from fader_demo.blending import DETAIL, Change, blend
 from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
 from fader_demo.photos import PhotoSource, read_photo
@@ -130,15 +130,19 @@ class Editor:
         return face if index == face.index else self._encode(face.photo, face.found, index)
 
     def render(
-        self, face: Face, values: Mapping[str, Value], size: int | None = None
+        self,
+        face: Face,
+        values: Mapping[str, Value],
+        size: int | None = None,
+        detail: float = DETAIL,
     ) -> Image.Image:
         """The aligned face with the edit: RGB, ``size`` pixels a side (default S).
 
-        The photo's own pixels plus the difference between two decodes (edited minus unedited):
-        with no edit it is the aligned photo, and what no decoder draws (pores, hairs) stays.
+        The photo's own detail on the edited decode (``fader_demo.blending``): with no edit it is
+        the aligned photo, and what no decoder draws (pores, hairs) stays.
         """
-        delta = self._deltas(face, [self._complete(face, values)])[0]
-        return _add(face.aligned_at(size or self.image_size), delta)
+        (change,) = self._changes(face, [self._complete(face, values)], detail)
+        return _applied(change, face.aligned_at(size or self.image_size))
 
     def reconstruct(self, face: Face, values: Mapping[str, Value] | None = None) -> Image.Image:
         """What the decoder alone draws, S x S: for evaluation, and to see what the model knows."""
@@ -146,7 +150,11 @@ class Editor:
         return _to_image((decoded + 1) * 127.5)
 
     def paste(
-        self, face: Face, values: Mapping[str, Value], max_side: int | None = None
+        self,
+        face: Face,
+        values: Mapping[str, Value],
+        max_side: int | None = None,
+        detail: float = DETAIL,
     ) -> Image.Image:
         """The whole photo at its own resolution, the edit blended in.
 
@@ -154,12 +162,13 @@ class Editor:
         makes a preview instead, its long side at most that many pixels.
         """
         photo = face.photo_at(max_side)
-        complete = self._complete(face, values)
-        if complete == face.values:
+        (change,) = self._changes(face, [self._complete(face, values)], detail)
+        if change is None:
             return photo.copy()
-        delta = self._deltas(face, [complete])[0]
+        keep, drawn = change.in_levels.keep[0, 0], change.in_levels.drawn[0]
         alignment = face.alignment.scaled(max(photo.size) / max(face.photo.size))
-        return Image.fromarray(faces.paste(np.array(photo), delta.permute(1, 2, 0), alignment))
+        pixels = faces.paste(np.array(photo), keep, drawn.permute(1, 2, 0), alignment)
+        return Image.fromarray(pixels)
 
     def strip(
         self,
@@ -168,6 +177,7 @@ class Editor:
         strengths: Sequence[Value],
         values: Mapping[str, Value] | None = None,
         size: int = 256,
+        detail: float = DETAIL,
     ) -> Image.Image:
         """One attribute at several strengths, side by side and labelled, in one image.
 
@@ -178,8 +188,8 @@ class Editor:
             raise ValueError("A strip needs at least one strength.")
         attribute: Attribute = self.schema[name]
         rows = [self._complete(face, {**(values or {}), name: s}) for s in strengths]
-        deltas = self._deltas(face, rows)
-        pictures = [_add(face.aligned_at(size), delta) for delta in deltas]
+        changes = self._changes(face, rows, detail)
+        pictures = [_applied(change, face.aligned_at(size)) for change in changes]
         return _side_by_side(pictures, [_caption(attribute, row[name]) for row in rows])
 
     @torch.inference_mode()
@@ -212,17 +222,23 @@ class Editor:
         return self.fader.decode(latent.expand(len(rows), -1, -1, -1), table)
 
     @torch.inference_mode()
-    def _deltas(self, face: Face, rows: Sequence[dict[str, float]]) -> Tensor:
-        """What each set of values changes: (N, 3, S, S) in 8-bit levels, on the CPU.
+    def _changes(
+        self, face: Face, rows: Sequence[dict[str, float]], detail: float
+    ) -> list[Change | None]:
+        """What each set of values does to the face, one decoder pass for all; on the CPU.
 
-        Values equal to the face's own are not decoded: rounding must not make them an edit.
+        None for the face's own values, which are not decoded: rounding must not be an edit.
         """
-        deltas = torch.zeros(len(rows), *face.unedited.shape)
-        edited = [i for i, row in enumerate(rows) if row != face.values]
-        if edited:
-            decoded = self._decode(face.latent, [rows[i] for i in edited])
-            deltas[edited] = ((decoded - face.unedited) * 127.5).to(deltas)
-        return deltas
+        if not 0 <= detail <= 1:
+            raise ValueError(f"Detail goes from 0 to 1, not {detail}.")
+        edited = [row for row in rows if row != face.values]
+        if not edited:
+            return [None] * len(rows)
+        decoded = self._decode(face.latent, edited)
+        change = blend(face.unedited[None], decoded, detail)
+        change = Change(change.keep.cpu(), change.drawn.cpu())
+        each = (change[i : i + 1] for i in range(len(edited)))
+        return [next(each) if row != face.values else None for row in rows]
 
 
 def _to_tensor(image: Image.Image) -> Tensor:
@@ -236,13 +252,15 @@ def _to_image(levels: Tensor) -> Image.Image:
     return Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy())
 
 
-def _add(picture: Image.Image, delta: Tensor) -> Image.Image:
-    """A square picture plus a difference (3, S, S) in 8-bit levels, resampled to its size."""
-    if not delta.any():
+def _applied(change: Change | None, picture: Image.Image) -> Image.Image:
+    """A square picture, a change of the face that it shows made in it."""
+    if change is None:
         return picture.copy()
-    if delta.shape[-1] != picture.width:
-        delta = F.interpolate(delta[None], picture.size, mode="bicubic", antialias=True)[0]
-    return _to_image(torch.from_numpy(np.array(picture)).permute(2, 0, 1) + delta)
+    change = change.in_levels
+    if change.keep.shape[-1] != picture.width:
+        change = change.resized(picture.width)
+    levels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
+    return _to_image(change.apply(levels)[0])
 
 
 def _caption(attribute: Attribute, value: float) -> str:

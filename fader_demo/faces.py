@@ -230,40 +230,46 @@ def crop(photo: Image.Image, alignment: Alignment) -> Image.Image:
 
 def paste(
     photo: NDArray[np.uint8],
-    delta: NDArray[np.floating[Any]] | torch.Tensor,
+    keep: ArrayLike | torch.Tensor,
+    drawn: ArrayLike | torch.Tensor,
     alignment: Alignment,
 ) -> NDArray[np.uint8]:
-    """Add an edit to the whole photo, at the photo's own resolution.
-
-    What is added is the *difference* that the edit makes, so everything the model cannot draw
-    (pores, single hairs, the background) stays, and a difference of zero changes nothing.
+    """Put an edit into the whole photo, at the photo's own resolution: ``photo * keep + drawn``.
 
     Args:
         photo: (H, W, 3) uint8.
-        delta: (size, size, 3), edited minus unedited aligned face in 8-bit levels, -255..255.
+        keep: (size, size), how much of the photo stays at each pixel of the aligned face, 0..1.
+        drawn: (size, size, 3), what is added there, in 8-bit levels.
         alignment: where the aligned face lies in the photo.
 
     Returns:
         A new (H, W, 3) uint8 array. The edit fades out over the `FEATHER` of the crop that is next
-        to its edge; pixels outside the crop are those of the photo.
+        to its edge; pixels outside the crop are those of the photo, and so is every pixel where
+        keep is 1 and drawn is 0.
 
     Raises:
-        ValueError: delta does not have the aligned face's shape.
+        ValueError: keep or drawn does not have the aligned face's shape.
     """
     import torch
 
-    expected = (alignment.size, alignment.size, 3)
-    values = torch.as_tensor(delta).detach().to("cpu", torch.float32)
-    if tuple(values.shape) != expected:
-        raise ValueError(f"delta has shape {tuple(values.shape)}, expected {expected}")
+    shape = (alignment.size, alignment.size)
+    planes = []
+    for name, values, expected in (("keep", keep, shape), ("drawn", drawn, (*shape, 3))):
+        plane = torch.as_tensor(values).detach().to("cpu", torch.float32)
+        if tuple(plane.shape) != expected:
+            raise ValueError(f"{name} has shape {tuple(plane.shape)}, expected {expected}")
+        planes.append(plane.reshape(*shape, -1).permute(2, 0, 1))
+    # How far keep is from 1, and drawn: both fade to 0 at the edge of the crop.
+    change = torch.cat([planes[0] - 1, planes[1]])[None]
     result = photo.copy()
-    if not values.any():
+    if not change.any():
         return result
-    planes = _match_resolution(values.permute(2, 0, 1)[None], alignment.scale)
+    change = _match_resolution(change, alignment.scale)
     for rows, columns in _bands(alignment, photo.shape[1], photo.shape[0]):
-        change = _change(planes, alignment, rows, columns)
+        part = _at_pixels(change, alignment, rows, columns)
         region = result[rows, columns]
-        result[rows, columns] = np.rint(np.clip(region + change, 0, 255)).astype(np.uint8)
+        edited = region + region * part[..., :1] + part[..., 1:]
+        result[rows, columns] = np.rint(np.clip(edited, 0, 255)).astype(np.uint8)
     return result
 
 
@@ -396,7 +402,7 @@ def _gather(photo: Image.Image, rows: NDArray[np.int_], columns: NDArray[np.int_
 
 
 def _match_resolution(planes: torch.Tensor, scale: float) -> torch.Tensor:
-    """Reduce (1, 3, size, size) to the photo's resolution, lest a small face alias."""
+    """Reduce (1, C, size, size) to the photo's resolution, lest a small face alias."""
     import torch.nn.functional as F
 
     side = max(1, round(planes.shape[-1] * scale))
@@ -418,10 +424,13 @@ def _bands(alignment: Alignment, width: int, height: int) -> Iterator[tuple[slic
         yield slice(row, min(row + step, bottom)), slice(left, right)
 
 
-def _change(
+def _at_pixels(
     planes: torch.Tensor, alignment: Alignment, rows: slice, columns: slice
 ) -> NDArray[np.float32]:
-    """The feathered edit at the photo's pixels in `rows` and `columns`: (h, w, 3) in levels."""
+    """Planes (1, C, h, w) of the crop at the photo's pixels in `rows` and `columns`, feathered.
+
+    Returns (rows, columns, C).
+    """
     import torch
     import torch.nn.functional as F
 

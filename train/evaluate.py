@@ -38,6 +38,7 @@ from torchvision.utils import make_grid
 from tqdm import tqdm
 
 from fader_demo.attributes import Attribute, AttributeSchema, SchemaError
+from fader_demo.blending import blend
 from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
 from fader_demo.pretrained import ModelError, load_model
@@ -220,12 +221,12 @@ class Edits:
 
     @torch.inference_mode()
     def edited(self, part: Tensor, index: int, strength: float) -> Tensor:
-        """The photos at ``part`` plus the difference of two decodes: (n, 3, S, S) in [-1, 1]."""
+        """The photos at ``part``, edited as the product edits them: (n, 3, S, S) in [-1, 1]."""
         values = self.faces.values[part].clone()
         values[:, index] = strength
         decoded = self.fader.decode(self.latents[part], values)
         photos = self.faces.batch(part).images
-        return (photos + decoded - self.unedited[part]).clamp(-1, 1)
+        return blend(self.unedited[part], decoded).apply(photos).clamp(-1, 1)
 
     @torch.inference_mode()
     def _judged(self, pictures: Callable[[Tensor], Tensor]) -> Tensor:
@@ -383,7 +384,7 @@ def contact_sheets(
         rebuilt = fader.decode(latents, start)
         ends = list(slider_ends(fader.schema, start))
         decoded = [fader.decode(latents, values) for values in ends]
-        edited = [batch.images + picture - rebuilt for picture in decoded]
+        edited = [blend(rebuilt, picture).apply(batch.images) for picture in decoded]
     paths = []
     for name, columns in (("decoder", decoded), ("product", edited)):
         cells = torch.stack([batch.images, rebuilt, *columns], dim=1).flatten(0, 1)

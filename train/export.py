@@ -16,9 +16,6 @@ from train.data import DatasetError, label_anchors, predict
 from train.fit import Run
 from train.trainer import CheckpointError
 
-STATISTICS_FACES = 3_000
-"""Training faces over which the averaged weights' batch statistics are taken."""
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
@@ -48,7 +45,6 @@ def export(run: Run, folder: Path) -> int:
     if not trainer.resume():
         raise CheckpointError(f"{run.folder} holds no trained estimator yet.")
     estimator = task.averaged_estimator
-    run.train = run.train.thinned(STATISTICS_FACES)
     run.read_values(estimator)
     logits = predict(estimator, run.validation)
     estimator.anchors.copy_(label_anchors(estimator.schema, logits, run.validation.labels))

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
+from fader_demo.blending import blend
 from fader_demo.model import Fader
 from train.critic import Critic, Edit, adversarial_edit_loss, critic_loss, random_edit
 from train.data import Batch, BatchSampler
@@ -127,7 +128,7 @@ class FaderTask:
         }
         if edit:
             # As the product shows it; the unedited decode is held, it has the photo to match.
-            edited = images + decoded[0] - rebuilt.detach()
+            edited = blend(rebuilt.detach(), decoded[0]).apply(images)
             logged["loss/critic"] = self._update_critic(images, labels, edited.detach(), edit)
             logged["loss/edit"] = self._edit_loss(edited, edit)
             loss = loss + self.objective.guidance.weight_at(step) * logged["loss/edit"]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -139,11 +140,36 @@ def test_every_slider_changes_the_face(editor: Editor, face: Face, values: dict[
     assert _difference(editor.render(face, values), face.aligned).mean() > 2
 
 
-def test_an_edit_is_the_photo_plus_what_two_decodes_differ_by(editor: Editor, face: Face) -> None:
+def test_all_detail_is_the_photo_plus_what_two_decodes_differ_by(
+    editor: Editor, face: Face
+) -> None:
     edited = np.asarray(editor.reconstruct(face, EDIT), dtype=float)
     unedited = np.asarray(editor.reconstruct(face), dtype=float)
     expected = np.clip(np.asarray(face.aligned) + edited - unedited, 0, 255)
-    assert np.abs(np.asarray(editor.render(face, EDIT)) - expected).max() <= 1.5
+    assert np.abs(np.asarray(editor.render(face, EDIT, detail=1)) - expected).max() <= 1.5
+
+
+def test_no_detail_is_what_the_decoder_draws(editor: Editor, face: Face) -> None:
+    drawn = editor.reconstruct(face, EDIT)
+    assert _difference(editor.render(face, EDIT, detail=0), drawn).max() <= 1
+    pasted = editor.paste(face, EDIT, detail=0)
+    centre = face.alignment.corners.mean(axis=0)
+    middle = tuple(int(c) for c in (*(centre - 8), *(centre + 8)))
+    assert _difference(pasted.crop(middle), face.photo.crop(middle)).mean() > 2
+
+
+def test_detail_goes_from_the_decoder_to_the_photo_in_small_steps(
+    editor: Editor, face: Face
+) -> None:
+    pictures = [editor.render(face, EDIT, detail=d) for d in np.linspace(0, 1, 11)]
+    steps = [_difference(a, b).mean() for a, b in pairwise(pictures)]
+    assert max(steps) < 0.5 * _difference(pictures[0], pictures[-1]).mean()
+
+
+@pytest.mark.parametrize("detail", [-0.1, 1.1, math.nan])
+def test_detail_has_its_limits(editor: Editor, face: Face, detail: float) -> None:
+    with pytest.raises(ValueError, match="0 to 1"):
+        editor.render(face, EDIT, detail=detail)
 
 
 def test_pasting_changes_the_face_and_nothing_else(editor: Editor, face: Face) -> None:

@@ -355,13 +355,16 @@ def blob(x: float, y: float, height: float = 40.0, width: float = 5.0) -> np.nda
     return np.repeat((height * bump)[:, :, None], 3, axis=2).astype(np.float32)
 
 
-def added(photo: np.ndarray, delta: np.ndarray, alignment: Alignment) -> np.ndarray:
-    return paste(photo, delta, alignment).astype(float) - photo
+KEPT = np.ones((SIZE, SIZE), np.float32)
+
+
+def added(photo: np.ndarray, drawn: np.ndarray, alignment: Alignment) -> np.ndarray:
+    return paste(photo, KEPT, drawn, alignment).astype(float) - photo
 
 
 def test_no_difference_gives_the_photo_back_pixel_for_pixel() -> None:
     photo = noise(700, 900)
-    result = paste(photo, np.zeros((SIZE, SIZE, 3), np.float32), TURNED)
+    result = paste(photo, KEPT, np.zeros((SIZE, SIZE, 3), np.float32), TURNED)
     assert (result == photo).all()
     assert result is not photo
 
@@ -386,14 +389,14 @@ def test_align_after_paste_shows_the_edit(scale: float) -> None:
     alignment = similarity(scale, 20, 200, 150)
     photo = np.full((800, 800, 3), 100, np.uint8)
     delta = blob(60, 70, width=8)
-    pasted = Image.fromarray(paste(photo, delta, alignment))
+    pasted = Image.fromarray(paste(photo, KEPT, delta, alignment))
     shown = np.asarray(crop(pasted, alignment), float) - 100
     assert np.abs(shown - delta).max() < 3
 
 
 def test_nothing_outside_the_crop_changes() -> None:
     photo = noise(900, 1000)
-    changed = (paste(photo, np.full((SIZE, SIZE, 3), 50.0), TURNED) != photo).any(axis=2)
+    changed = (paste(photo, KEPT, np.full((SIZE, SIZE, 3), 50.0), TURNED) != photo).any(axis=2)
     y, x = np.nonzero(changed)
     inside = transform_points(TURNED.inverse, np.stack([x + 0.5, y + 0.5], axis=1))
     assert changed.any()
@@ -436,26 +439,26 @@ def test_a_reduced_edit_does_not_alias() -> None:
 def test_levels_are_clipped_not_wrapped() -> None:
     photo = np.full((300, 300, 3), 250, np.uint8)
     alignment = similarity(1, 0, 50, 50)
-    assert paste(photo, np.full((SIZE, SIZE, 3), 100.0), alignment).max() == 255
-    assert paste(photo, np.full((SIZE, SIZE, 3), -400.0), alignment).min() == 0
+    assert paste(photo, KEPT, np.full((SIZE, SIZE, 3), 100.0), alignment).max() == 255
+    assert paste(photo, KEPT, np.full((SIZE, SIZE, 3), -400.0), alignment).min() == 0
 
 
 @pytest.mark.parametrize(("x", "y"), [(-60, -60), (250, 250), (-500, 20)])
 def test_a_crop_that_leaves_the_photo_is_pasted_as_far_as_it_goes(x: float, y: float) -> None:
     photo = np.full((300, 300, 3), 100, np.uint8)
     alignment = similarity(1, 0, x, y)
-    result = paste(photo, np.full((SIZE, SIZE, 3), 40.0), alignment)
+    result = paste(photo, KEPT, np.full((SIZE, SIZE, 3), 40.0), alignment)
     assert result.shape == photo.shape
     wide = np.full((1300, 1300, 3), 100, np.uint8)
-    wider = paste(wide, np.full((SIZE, SIZE, 3), 40.0), similarity(1, 0, x + 500, y + 500))
+    wider = paste(wide, KEPT, np.full((SIZE, SIZE, 3), 40.0), similarity(1, 0, x + 500, y + 500))
     assert (result == wider[500:800, 500:800]).all()
 
 
 def test_working_in_bands_makes_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     photo = noise(700, 900)
-    whole = paste(photo, blob(50, 60), TURNED)
+    whole = paste(photo, KEPT, blob(50, 60), TURNED)
     monkeypatch.setattr(faces, "_BAND", 5000)
-    assert (paste(photo, blob(50, 60), TURNED) == whole).all()
+    assert (paste(photo, KEPT, blob(50, 60), TURNED) == whole).all()
 
 
 def test_arrays_and_tensors_paste_alike_and_the_input_stays() -> None:
@@ -463,20 +466,35 @@ def test_arrays_and_tensors_paste_alike_and_the_input_stays() -> None:
     before = photo.copy()
     alignment = similarity(2, 5, 10, 10)
     tensor = torch.tensor(blob(50, 60), requires_grad=True)
-    assert (paste(photo, blob(50, 60), alignment) == paste(photo, tensor, alignment)).all()
+    assert (
+        paste(photo, KEPT, blob(50, 60), alignment) == paste(photo, KEPT, tensor, alignment)
+    ).all()
     assert (photo == before).all()
 
 
 def test_a_read_only_photo_can_be_pasted_to(photo: Image.Image) -> None:
     pixels = np.asarray(photo)
     assert not pixels.flags.writeable
-    assert paste(pixels, blob(60, 60), similarity(1, 0, 100, 100)).flags.writeable
+    assert paste(pixels, KEPT, blob(60, 60), similarity(1, 0, 100, 100)).flags.writeable
 
 
 @pytest.mark.parametrize("shape", [(3, SIZE, SIZE), (64, 64, 3), (SIZE, SIZE)])
 def test_a_difference_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="shape"):
-        paste(noise(300, 300), np.ones(shape, np.float32), TURNED)
+    with pytest.raises(ValueError, match="drawn has shape"):
+        paste(noise(300, 300), KEPT, np.ones(shape, np.float32), TURNED)
+
+
+def test_a_mask_of_another_shape_is_refused() -> None:
+    with pytest.raises(ValueError, match="keep has shape"):
+        paste(noise(300, 300), KEPT[:64], np.zeros((SIZE, SIZE, 3), np.float32), TURNED)
+
+
+def test_where_nothing_is_kept_the_photo_is_drawn_over_without_a_trace() -> None:
+    photo = noise(900, 1000)
+    result = paste(photo, 0 * KEPT, np.full((SIZE, SIZE, 3), 90.0), TURNED)
+    centre_x, centre_y = transform_points(TURNED.matrix, [(SIZE / 2, SIZE / 2)])[0].astype(int)
+    assert (result[centre_y - 80 : centre_y + 80, centre_x - 80 : centre_x + 80] == 90).all()
+    assert (result[:100, :100] == photo[:100, :100]).all()
 
 
 def test_a_real_face_edited_in_a_large_photo(aligner: FaceAligner, photo: Image.Image) -> None:
