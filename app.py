@@ -1,7 +1,8 @@
 """Serves the editor: `python app.py` here, and the entry point on Hugging Face Spaces.
 
 Settings are environment variables: HOST and PORT (default: Gradio's, 127.0.0.1 and the first free
-port from 7860), FADER_MODEL (a model folder or a Hub id; default assets/faces).
+port from 7860); FADER_MODELS (model folders or Hub ids, separated by commas; default: every model
+in assets/); MCP=1 offers the endpoints as tools of the Model Context Protocol too.
 """
 
 from __future__ import annotations
@@ -10,21 +11,23 @@ import os
 import sys
 from pathlib import Path
 
-from fader_demo import Editor, ModelError
+from fader_demo import ModelError
+from fader_demo.models import Models, find_models
 from fader_demo.ui.page import CSS, THEME, Page
 from fader_demo.ui.photo import MAX_MEGABYTES
 
 ROOT = Path(__file__).parent
-EXAMPLES = sorted((ROOT / "assets" / "examples").glob("*.[jp][pn]g"))
+ASSETS = ROOT / "assets"
+EXAMPLES = sorted((ASSETS / "examples").glob("*.[jp][pn]g"))
 
 
 def main() -> None:
     host, port = os.environ.get("HOST"), os.environ.get("PORT")
     try:
-        editor = Editor.from_pretrained(os.environ.get("FADER_MODEL", ROOT / "assets" / "faces"))
+        models = Models(find_models(ASSETS, os.environ.get("FADER_MODELS")))
     except ModelError as error:
         sys.exit(f"Fader cannot start. {error}")
-    page = Page(editor, EXAMPLES).build()
+    page = Page(models, EXAMPLES).build()
     page.launch(
         server_name=host,
         server_port=int(port) if port else None,
@@ -37,6 +40,7 @@ def main() -> None:
         prevent_thread_lock=True,
         quiet=True,
         ssr_mode=False,
+        mcp_server=os.environ.get("MCP") == "1",
     )
     print(f"Fader is ready: open {page.local_url}", flush=True)
     page.block_thread()

@@ -120,6 +120,21 @@ class Attribute:
             return number
         return min(max(number, self.slider[0]), self.slider[1])
 
+    def spread(
+        self, count: int, low: Value | None = None, high: Value | None = None
+    ) -> list[float]:
+        """``count`` values evenly from ``low`` to ``high``, by default the slider's ends.
+
+        Of a categorical attribute, every choice.
+        """
+        if self.kind == "categorical":
+            return [float(index) for index in range(len(self.choices))]
+        first, last = (
+            self.clamp(end if given is None else given)
+            for given, end in zip((low, high), self.slider, strict=True)
+        )
+        return [first + (last - first) * i / (count - 1) for i in range(count)]
+
     def encode(self, values: Tensor) -> Tensor:
         """Values (N,) -> this attribute's part of the code (N, code_size).
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import Tensor
 
-from fader_demo import faces
+from fader_demo import faces, sheets
 from fader_demo.attributes import Attribute, AttributeSchema, Value
 from fader_demo.blending import DETAIL, Change, blend
 from fader_demo.estimator import AttributeEstimator
@@ -19,12 +20,18 @@ from fader_demo.model import Fader
 from fader_demo.photos import PhotoSource, read_photo
 from fader_demo.pretrained import load_model
 
+AT_ONCE = 32
+"""Faces that are decoded together at most, so that memory does not grow with their number."""
+
+SWEPT_AT_ONCE = 8
+"""The same in a sweep, whose frames are waited for."""
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Face:
     """One face of an opened photo, with all that an edit needs but the decoder.
 
-    photo: upright RGB, at its own resolution.
+    photo: upright sRGB, at its own resolution.
     found: every face in the photo, largest first; ``found[index]`` is this one.
     alignment: where the aligned face lies in the photo.
     aligned: the face cut out, S x S, as the encoder saw it.
@@ -32,6 +39,7 @@ class Face:
     values: the estimated attributes, where the sliders start.
     unedited: (3, S, S) in [-1, 1], the latent decoded at ``values``. What an edit changes is
     measured from here.
+    profile: the ICC profile of the photo's file, to save edits in its colours; None for sRGB.
     """
 
     photo: Image.Image
@@ -42,12 +50,17 @@ class Face:
     latent: Tensor
     values: dict[str, float]
     unedited: Tensor
+    profile: bytes | None = None
     _drawn: dict[tuple[str, int], Image.Image] = field(default_factory=dict)
 
     @property
     def boxes(self) -> list[tuple[float, float, float, float]]:
         """Left, top, right, bottom of every face found, in photo pixels, largest face first."""
         return [face.box for face in self.found]
+
+    def on(self, photo: Image.Image) -> Face:
+        """The same face on another version of its photo, of the same size: an edited one."""
+        return replace(self, photo=photo, _drawn={})
 
     def aligned_at(self, size: int) -> Image.Image:
         """The face cut out of the photo at ``size`` pixels a side; drawn once."""
@@ -123,11 +136,17 @@ class Editor:
         found = tuple(self.aligner.detect(image))
         if not found:
             raise faces.NoFaceError()
-        return self._encode(image, found, face)
+        return self._encode(image, found, face, image.info.pop("icc_profile", None))
 
     def choose(self, face: Face, index: int) -> Face:
         """Another face of the same photo, without reading or searching the photo again."""
-        return face if index == face.index else self._encode(face.photo, face.found, index)
+        if index == face.index:
+            return face
+        return self._encode(face.photo, face.found, index, face.profile)
+
+    def adopt(self, face: Face) -> Face:
+        """A face that another model's editor opened, without searching its photo again."""
+        return self._encode(face.photo, face.found, face.index, face.profile)
 
     def render(
         self,
@@ -161,14 +180,8 @@ class Editor:
         With every value where it started, the photo comes back pixel for pixel. ``max_side``
         makes a preview instead, its long side at most that many pixels.
         """
-        photo = face.photo_at(max_side)
         (change,) = self._changes(face, [self._complete(face, values)], detail)
-        if change is None:
-            return photo.copy()
-        keep, drawn = change.in_levels.keep[0, 0], change.in_levels.drawn[0]
-        alignment = face.alignment.scaled(max(photo.size) / max(face.photo.size))
-        pixels = faces.paste(np.array(photo), keep, drawn.permute(1, 2, 0), alignment)
-        return Image.fromarray(pixels)
+        return _pasted(change, face, max_side)
 
     def strip(
         self,
@@ -182,18 +195,82 @@ class Editor:
         """One attribute at several strengths, side by side and labelled, in one image.
 
         The other attributes stand at ``values``. Each face is ``size`` pixels a side; all are
-        drawn by one pass of the decoder.
+        drawn by one pass of the decoder, or as few as AT_ONCE allows.
         """
         if not len(strengths):
             raise ValueError("A strip needs at least one strength.")
         attribute: Attribute = self.schema[name]
         rows = [self._complete(face, {**(values or {}), name: s}) for s in strengths]
-        changes = self._changes(face, rows, detail)
-        pictures = [_applied(change, face.aligned_at(size)) for change in changes]
-        return _side_by_side(pictures, [_caption(attribute, row[name]) for row in rows])
+        pictures = self._rendered(face, rows, size, detail)
+        return sheets.row(pictures, [sheets.caption(attribute, row[name]) for row in rows])
+
+    def grid(
+        self,
+        face: Face,
+        row: str,
+        row_strengths: Sequence[Value],
+        column: str,
+        column_strengths: Sequence[Value],
+        values: Mapping[str, Value] | None = None,
+        size: int = 192,
+        detail: float = DETAIL,
+    ) -> Image.Image:
+        """Two attributes at several strengths each, every pair of them, labelled, in one image.
+
+        ``row`` changes from row to row, ``column`` from column to column; the other attributes
+        stand at ``values``. Each face is ``size`` pixels a side; all are drawn by one pass of the
+        decoder, or as few as AT_ONCE allows. The same attribute twice is a ValueError.
+        """
+        if row == column:
+            raise ValueError(f"A grid needs two attributes, not {row} twice.")
+        if not len(row_strengths) or not len(column_strengths):
+            raise ValueError("A grid needs at least one strength of each attribute.")
+        down, across = self.schema[row], self.schema[column]
+        downwards = [down.clamp(strength) for strength in row_strengths]
+        sideways = [across.clamp(strength) for strength in column_strengths]
+        rows = [
+            self._complete(face, {**(values or {}), row: r, column: c})
+            for r, c in product(downwards, sideways)
+        ]
+        pictures = self._rendered(face, rows, size, detail)
+        width = len(sideways)
+        return sheets.grid(
+            [pictures[start : start + width] for start in range(0, len(pictures), width)],
+            down.label,
+            [sheets.value_caption(down, value) for value in downwards],
+            across.label,
+            [sheets.value_caption(across, value) for value in sideways],
+        )
+
+    def sweep(
+        self,
+        face: Face,
+        stops: Sequence[Mapping[str, Value]],
+        frames: int,
+        max_side: int | None = None,
+        detail: float = DETAIL,
+    ) -> Iterator[Image.Image]:
+        """The whole photo on its way through two or more stops, in ``frames`` even steps.
+
+        The first picture is ``paste`` at the first stop, the last at the last. Numbers go
+        linearly from stop to stop, a categorical attribute switches half way. Pictures are drawn
+        as they are asked for; what cannot be drawn raises ValueError at once.
+        """
+        if len(stops) < 2 or frames < 2:
+            raise ValueError("A sweep needs at least two stops and two frames.")
+        _check_detail(detail)
+        rows = self._between([self._complete(face, stop) for stop in stops], frames)
+        changes = self._in_batches(face, rows, detail, SWEPT_AT_ONCE)
+        return (_pasted(change, face, max_side) for change in changes)
 
     @torch.inference_mode()
-    def _encode(self, photo: Image.Image, found: tuple[faces.Detection, ...], index: int) -> Face:
+    def _encode(
+        self,
+        photo: Image.Image,
+        found: tuple[faces.Detection, ...],
+        index: int,
+        profile: bytes | None,
+    ) -> Face:
         if not 0 <= index < len(found):
             raise IndexError(
                 f"There is no face number {index}: this photo shows {len(found)}, counted from 0."
@@ -203,7 +280,7 @@ class Editor:
         values = self._estimate(image)
         latent = self.fader.encode(image, self.schema.table(values).to(self.device))[0]
         unedited = self._decode(latent, [values])[0]
-        return Face(photo, found, index, alignment, aligned, latent, values, unedited)
+        return Face(photo, found, index, alignment, aligned, latent, values, unedited, profile)
 
     def _estimate(self, image: Tensor) -> dict[str, float]:
         """Aligned face (1, 3, S, S) -> values, held within the sliders."""
@@ -215,11 +292,40 @@ class Editor:
         named = {name: self.schema[name].clamp(value) for name, value in values.items()}
         return face.values | named
 
+    def _between(self, stops: Sequence[Mapping[str, float]], frames: int) -> list[dict[str, float]]:
+        """Complete sets of values, ``frames`` of them, from the first stop to the last."""
+        columns = {name: [stop[name] for stop in stops] for name in self.schema.names}
+        rows = []
+        for time in np.linspace(0, len(stops) - 1, frames):
+            nearest = int(time + 0.5)
+            rows.append(
+                {
+                    name: column[nearest]
+                    if self.schema[name].kind == "categorical"
+                    else float(np.interp(time, range(len(stops)), column))
+                    for name, column in columns.items()
+                }
+            )
+        return rows
+
     @torch.inference_mode()
     def _decode(self, latent: Tensor, rows: Sequence[Mapping[str, float]]) -> Tensor:
         """One latent (C, h, w) at N complete sets of values -> (N, 3, S, S) in [-1, 1]."""
         table = torch.cat([self.schema.table(row) for row in rows]).to(latent.device)
         return self.fader.decode(latent.expand(len(rows), -1, -1, -1), table)
+
+    def _rendered(
+        self, face: Face, rows: Sequence[dict[str, float]], size: int, detail: float
+    ) -> list[Image.Image]:
+        changes = self._in_batches(face, rows, detail, AT_ONCE)
+        return [_applied(change, face.aligned_at(size)) for change in changes]
+
+    def _in_batches(
+        self, face: Face, rows: Sequence[dict[str, float]], detail: float, at_once: int
+    ) -> Iterator[Change | None]:
+        """``_changes`` of any number of rows, as they are asked for, ``at_once`` by the decoder."""
+        for start in range(0, len(rows), at_once):
+            yield from self._changes(face, rows[start : start + at_once], detail)
 
     @torch.inference_mode()
     def _changes(
@@ -229,8 +335,7 @@ class Editor:
 
         None for the face's own values, which are not decoded: rounding must not be an edit.
         """
-        if not 0 <= detail <= 1:
-            raise ValueError(f"Detail goes from 0 to 1, not {detail}.")
+        _check_detail(detail)
         edited = [row for row in rows if row != face.values]
         if not edited:
             return [None] * len(rows)
@@ -239,6 +344,11 @@ class Editor:
         change = Change(change.keep.cpu(), change.drawn.cpu())
         each = (change[i : i + 1] for i in range(len(edited)))
         return [next(each) if row != face.values else None for row in rows]
+
+
+def _check_detail(detail: float) -> None:
+    if not 0 <= detail <= 1:
+        raise ValueError(f"Detail goes from 0 to 1, not {detail}.")
 
 
 def _to_tensor(image: Image.Image) -> Tensor:
@@ -252,6 +362,20 @@ def _to_image(levels: Tensor) -> Image.Image:
     return Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy())
 
 
+def _pasted(change: Change | None, face: Face, max_side: int | None) -> Image.Image:
+    """The face's photo, its long side at most ``max_side``, a change of the face made in it.
+
+    Its pixels are sRGB, so that the profile of the photo's file stays behind.
+    """
+    photo = face.photo_at(max_side)
+    pixels = np.array(photo)
+    if change is not None:
+        keep, drawn = change.in_levels.keep[0, 0], change.in_levels.drawn[0]
+        alignment = face.alignment.scaled(max(photo.size) / max(face.photo.size))
+        pixels = faces.paste(pixels, keep, drawn.permute(1, 2, 0), alignment)
+    return Image.fromarray(pixels)
+
+
 def _applied(change: Change | None, picture: Image.Image) -> Image.Image:
     """A square picture, a change of the face that it shows made in it."""
     if change is None:
@@ -261,32 +385,3 @@ def _applied(change: Change | None, picture: Image.Image) -> Image.Image:
         change = change.resized(picture.width)
     levels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
     return _to_image(change.apply(levels)[0])
-
-
-def _caption(attribute: Attribute, value: float) -> str:
-    if attribute.kind == "categorical":
-        return f"{attribute.label}: {attribute.choices[int(value)]}"
-    return f"{attribute.label} {round(value, 2):g} {attribute.unit}".rstrip()
-
-
-def _side_by_side(pictures: Sequence[Image.Image], captions: Sequence[str]) -> Image.Image:
-    """Square pictures of one size in a row, each with its caption beneath."""
-    size = pictures[0].width
-    points = _caption_points(captions, size)
-    line = round(points * 1.6)
-    sheet = Image.new("RGB", (size * len(pictures), size + line), "white")
-    draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(points)
-    for i, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
-        sheet.paste(picture, (i * size, 0))
-        middle = (i * size + size / 2, size + line / 2)
-        draw.text(middle, caption, fill="black", font=font, anchor="mm")
-    return sheet
-
-
-def _caption_points(captions: Sequence[str], width: int) -> int:
-    """A font size that reads well and lets the longest caption fit beneath its picture."""
-    wanted = max(12, width // 14)
-    font = ImageFont.load_default(wanted)
-    longest = max(font.getlength(caption) for caption in captions)
-    return max(10, min(wanted, int(wanted * 0.94 * width / longest)))

@@ -1,8 +1,8 @@
 """Reading a photo: whatever a visitor or a data set hands over becomes an upright 8-bit RGB image.
 
 The size is read from the file's header before a single pixel is decoded, so that a small file
-which unpacks to gigabytes (a decompression bomb) is refused at no cost. Nothing but pixels
-survives: EXIF, GPS position, thumbnails and comments stay behind.
+which unpacks to gigabytes (a decompression bomb) is refused at no cost. Nothing but pixels and
+a colour profile survives: EXIF, GPS position, thumbnails and comments stay behind.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ def read_photo(source: PhotoSource) -> Image.Image:
             colour profile is converted to sRGB. Of an animation, the first frame is read.
 
     Returns:
-        A new image of mode RGB. The source is left as it was.
+        A new image of mode RGB, its pixels sRGB. The source is left as it was. ``info`` is empty,
+        but for the ``icc_profile`` of an RGB source whose colours `fader_demo.saving` can go back
+        to: it describes the source, not these pixels.
 
     Raises:
         UnreadableImageError: not an image, or a damaged one.
@@ -89,10 +91,12 @@ def _decode(image: Image.Image) -> Image.Image:
     check_size(*image.size)
     try:
         upright = ImageOps.exif_transpose(image)
-        pixels = np.array(_to_rgb(upright), dtype=np.uint8)
+        photo = Image.fromarray(np.array(_to_rgb(upright), dtype=np.uint8))
     except Exception as error:  # what Pillow's decoders raise on damaged files is open-ended
         raise UnreadableImageError(_DAMAGED) from error
-    return Image.fromarray(pixels)
+    if profile := _two_way_profile(upright):
+        photo.info["icc_profile"] = profile
+    return photo
 
 
 def _open(path: str | Path) -> Image.Image:
@@ -173,6 +177,20 @@ def _to_srgb(image: Image.Image) -> Image.Image:
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return image.convert("RGB")
     return converted if converted is not None else image.convert("RGB")
+
+
+def _two_way_profile(image: Image.Image) -> bytes | None:
+    """The profile of an RGB image, if colours can be converted from it and back to it."""
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode != "RGB" or _is_transparent(image):
+        return None
+    srgb = ImageCms.createProfile("sRGB")
+    try:
+        ImageCms.buildTransform(io.BytesIO(profile), srgb, "RGB", "RGB")
+        ImageCms.buildTransform(srgb, io.BytesIO(profile), "RGB", "RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None
+    return bytes(profile)
 
 
 def _deep_grey_to_8_bit(image: Image.Image) -> Image.Image:

@@ -30,7 +30,7 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 ESTIMATOR_FOLDER = "estimator"
 FETCHED = [
-    *(CONFIG_FILE, WEIGHTS_FILE, "metrics.json", "README.md"),
+    *(CONFIG_FILE, WEIGHTS_FILE, "metrics.json", "presets.json", "README.md"),
     *(f"{ESTIMATOR_FOLDER}/{name}" for name in (CONFIG_FILE, WEIGHTS_FILE)),
 ]
 """What is fetched from the Hub; whatever else a repository holds stays there."""

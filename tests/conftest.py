@@ -38,6 +38,7 @@ SEED = 0
 def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder as training exports it: untrained, 64 px, and deaf to no slider."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
+    torch.manual_seed(SEED)
     fader = Fader(ATTRIBUTES, image_size=64, width=8, max_width=32, depth=4)
     estimator = AttributeEstimator(ATTRIBUTES, image_size=64, width=8)
     for model in (fader, estimator):

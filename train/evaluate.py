@@ -7,9 +7,9 @@ Prints a table, writes metrics.json beside the model and contact sheets of edits
 which must lie outside the repository's tracked files: they show people of the data set.
 
 metrics.json: {"split", "faces", "people", "reconstruction": {measure: figure},
-"identity": {pair: mean cosine}, "attributes": {name: {measure: figure or number}}}; a figure is
-{"mean", "low", "high"}, the ends of a 95 % interval from a bootstrap over people. The functions
-below say what they measure.
+"identity": {pair: mean cosine, "unchanged_rank_correlation": number},
+"attributes": {name: {measure: figure or number}}}; a figure is {"mean", "low", "high"}, the ends
+of a 95 % interval from a bootstrap over people. The functions below say what they measure.
 
 Edits start at the estimated values, as a visitor's do, and are read by a judge (``train.judge``),
 which is trained first where --judge holds none yet: some minutes, resumed if interrupted.
@@ -34,6 +34,7 @@ from torchmetrics.functional.image import (
     peak_signal_noise_ratio,
     structural_similarity_index_measure,
 )
+from torchmetrics.functional.regression import spearman_corrcoef
 from torchvision.utils import make_grid
 from tqdm import tqdm
 
@@ -42,6 +43,7 @@ from fader_demo.blending import blend
 from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
 from fader_demo.pretrained import ModelError, load_model
+from fader_demo.readings import unchanged
 from train.config import Config, ConfigError
 from train.data import DatasetError, PreparedFaces, encode
 from train.estimation import balanced_accuracy
@@ -301,14 +303,16 @@ def response_figures(edits: Edits, people: People) -> dict[str, dict[str, Any]]:
 def identity_figures(edits: Edits) -> tuple[dict[str, float], dict[str, dict[str, Any]]]:
     """Mean cosine of face embeddings: what an edit's is to be held against, and the edits' own.
 
-    An edit is held against its photo, at either end of each slider.
+    An edit is held against its photo, at either end of each slider. "unchanged_rank_correlation",
+    over all of these edits: of cosine and ``unchanged``, the share that the page states.
     """
     chosen = torch.linspace(0, len(edits.faces) - 1, min(EMBEDDED, len(edits.faces))).long()
     embed = FaceEmbedder()
-    photos = embed(edits.faces.batch(chosen).images)
+    images = edits.faces.batch(chosen).images
+    photos = embed(images)
 
-    def kept(pictures: Tensor) -> float:
-        return round((photos * embed(pictures)).sum(1).mean().item(), 3)
+    def kept(pictures: Tensor) -> Tensor:
+        return (photos * embed(pictures)).sum(1)
 
     cosines = photos @ photos.T
     people = np.array(edits.faces.people)[chosen.numpy()]
@@ -317,12 +321,20 @@ def identity_figures(edits: Edits) -> tuple[dict[str, float], dict[str, dict[str
     references = {
         "one_person": round(cosines[alike & pairs].mean().item(), 3),
         "two_people": round(cosines[~alike].mean().item(), 3),
-        "reconstruction": kept(edits.unedited[chosen]),
+        "reconstruction": round(kept(edits.unedited[chosen]).mean().item(), 3),
     }
     result: dict[str, dict[str, Any]] = {}
+    alike_after, share_after = [], []
     for index, attribute in tqdm(list(_binary(edits.faces.schema)), desc="Identity", leave=False):
-        off, on = (kept(edits.edited(chosen, index, end)) for end in attribute.slider)
-        result[attribute.name] = {"identity": {"off": off, "on": on}}
+        ends = [edits.edited(chosen, index, end) for end in attribute.slider]
+        off, on = (kept(pictures) for pictures in ends)
+        result[attribute.name] = {
+            "identity": {"off": round(off.mean().item(), 3), "on": round(on.mean().item(), 3)}
+        }
+        alike_after += [off, on]
+        share_after += [unchanged(images, pictures) for pictures in ends]
+    correlation = spearman_corrcoef(torch.cat(alike_after), torch.cat(share_after))
+    references["unchanged_rank_correlation"] = round(correlation.item(), 3)
     return references, result
 
 

@@ -1,4 +1,4 @@
-"""The edited photo at its full resolution, as a PNG that is drawn when it is asked for."""
+"""Pictures at their full resolution, as files that are drawn when they are asked for."""
 
 from __future__ import annotations
 
@@ -10,36 +10,67 @@ import gradio as gr
 from gradio.data_classes import FileData
 from PIL import Image
 
-FILE_NAME = "portrait-edited.png"
+from fader_demo.saving import PICTURE_FORMATS, save_picture
+from fader_demo.ui.visit import Refusal
 
-_COMPRESSION = 1  # zlib level: a quarter of the default's time, for a sixth more bytes
 
+def download_button(name: str, label: str, primary: bool = False) -> gr.HTML:
+    """A button and a choice of `PICTURE_FORMATS`; `click` fires with {"format": one of them}.
 
-def download_button() -> gr.HTML:
-    """The button. A file for its value makes the browser save that file."""
+    A file for its value makes the browser save that file.
+    """
+    options = "".join(
+        f'<option value="{end}">{kind}</option>' for end, kind in PICTURE_FORMATS.items()
+    )
+    style = "button primary" if primary else "button"
     return gr.HTML(
         value=None,
         html_template=(
-            '<button type="button" class="button primary download">Download PNG</button>'
+            f'<div class="download"><button type="button" class="{style}">{label}</button>'
+            f'<select aria-label="File type" class="button">{options}</select></div>'
         ),
         js_on_load=_SAVE,
         apply_default_css=False,
-        elem_id="download",
+        elem_id=name,
+        elem_classes="download-button",
+        min_width=140,
     )
 
 
-def png_file(image: Image.Image, cache: str) -> dict[str, Any]:
-    """Write an image below Gradio's cache, which is swept, and name it for the browser."""
+def wanted_format(event: gr.EventData) -> str:
+    """Which of `PICTURE_FORMATS` the visitor chose."""
+    end = event._data.get("format")
+    if end not in PICTURE_FORMATS:
+        raise Refusal("There is no such file type. Choose another.")
+    return str(end)
+
+
+def new_file(name: str, cache: str) -> Path:
+    """Where to write a file for a visitor: below Gradio's cache, which is swept."""
     folder = Path(cache) / secrets.token_hex(16)
     folder.mkdir(parents=True)
-    pixels_only = Image.new(image.mode, image.size)
-    pixels_only.paste(image)  # leaves EXIF, comments and profiles behind
-    pixels_only.save(folder / FILE_NAME, "PNG", compress_level=_COMPRESSION)
-    return FileData(path=str(folder / FILE_NAME), orig_name=FILE_NAME).model_dump()
+    return folder / name
+
+
+def offered(path: Path) -> dict[str, Any]:
+    """A written file as a component's value."""
+    return FileData(path=str(path), orig_name=path.name).model_dump()
+
+
+def picture_file(
+    image: Image.Image, name: str, end: str, cache: str, profile: bytes | None = None
+) -> dict[str, Any]:
+    """Writes a picture (``save_picture``) and offers it as ``name``.``end``."""
+    path = new_file(f"{name}.{end}", cache)
+    save_picture(image, path, PICTURE_FORMATS[end], profile)
+    return offered(path)
 
 
 _SAVE = """
-element.querySelector("button").addEventListener("click", () => trigger("click"));
+const button = element.querySelector("button");
+button.addEventListener("click", () => {
+  trigger("click", { format: element.querySelector("select").value });
+});
 watch("value", () => {
   if (!props.value) return;
   const link = document.createElement("a");

@@ -2,16 +2,19 @@ const file_input = element.querySelector("input[type=file]");
 const dialog = element.querySelector("dialog");
 const video = element.querySelector("video");
 
-async function send(file) {
-  if (!file) return;
-  if (file.size > props.max_megabytes * 2 ** 20) {
-    trigger("warning", `This file is larger than ${props.max_megabytes} MB. Choose a smaller one.`);
-    return;
-  }
+async function send(files) {
+  const fitting = [...files].filter((file) => file.size <= props.max_megabytes * 2 ** 20);
+  if (fitting.length < files.length)
+    trigger("warning", `A file is larger than ${props.max_megabytes} MB. Choose a smaller one.`);
+  if (fitting.length === 0) return;
   element.classList.add("busy");
   try {
-    const { path, url } = await upload(file);
-    props.value = { path, url, orig_name: file.name, meta: { _type: "gradio.FileData" } };
+    const sent = [];
+    for (const file of fitting) {
+      const { path, url } = await upload(file);
+      sent.push({ path, url, orig_name: file.name, meta: { _type: "gradio.FileData" } });
+    }
+    props.value = sent;
     trigger("upload");
   } catch (error) {
     console.warn(error); // `upload` itself has told the visitor
@@ -21,7 +24,7 @@ async function send(file) {
 }
 
 file_input.addEventListener("change", () => {
-  send(file_input.files[0]);
+  send(file_input.files);
   file_input.value = ""; // so that choosing the same file again is a change
 });
 
@@ -41,12 +44,12 @@ document.addEventListener("drop", (event) => {
   if (!carriesFiles(event)) return;
   event.preventDefault();
   dragging(-depth);
-  send(event.dataTransfer.files[0]);
+  send(event.dataTransfer.files);
 });
 
 // Clipboard: the keys and the button.
 
-document.addEventListener("paste", (event) => send(event.clipboardData.files[0]));
+document.addEventListener("paste", (event) => send(event.clipboardData.files));
 
 async function pasted() {
   for (const item of await navigator.clipboard.read()) {
@@ -59,7 +62,7 @@ async function pasted() {
 element.querySelector(".paste").addEventListener("click", async () => {
   try {
     const file = await pasted();
-    if (file) await send(file);
+    if (file) await send([file]);
     else trigger("warning", "There is no picture in the clipboard. Copy one first.");
   } catch {
     trigger("warning", "The browser does not let this page read the clipboard. Press Ctrl+V.");
@@ -93,5 +96,5 @@ element.querySelector(".shoot").addEventListener("click", () => {
   canvas.height = video.videoHeight;
   canvas.getContext("2d").drawImage(video, 0, 0);
   dialog.close();
-  canvas.toBlob((blob) => send(new File([blob], "camera.jpg", { type: blob.type })), "image/jpeg", 0.95);
+  canvas.toBlob((blob) => send([new File([blob], "camera.jpg", { type: blob.type })]), "image/jpeg", 0.95);
 });

@@ -25,9 +25,12 @@ def photo_input() -> gr.HTML:
     )
 
 
-def uploaded_path(value: dict[str, Any] | None) -> Path:
-    """The uploaded file. Only with Gradio's own mark has it been checked to be an upload."""
-    file = value or {}
+def uploaded_paths(value: list[dict[str, Any]] | None) -> list[Path]:
+    """The uploaded files. Only with Gradio's own mark have they been checked to be uploads."""
+    return [_path(file) for file in value or [{}]]
+
+
+def _path(file: dict[str, Any]) -> Path:
     path = Path(str(file.get("path", "")))
     marked = isinstance(file.get("meta"), dict) and file["meta"].get("_type") == "gradio.FileData"
     if not marked or not path.is_file():
@@ -37,12 +40,12 @@ def uploaded_path(value: dict[str, Any] | None) -> Path:
 
 _TEMPLATE = """
 <div class="photo-input">
-  <label class="button primary">Open a photo
-    <input type="file" accept="image/*" aria-label="Open a photo">
+  <label class="button primary">Open photos
+    <input type="file" accept="image/*" multiple aria-label="Open photos">
   </label>
   <button type="button" class="button paste">Paste</button>
   <button type="button" class="button camera">Camera</button>
-  <p class="hint">or drop one anywhere on the page</p>
+  <p class="hint">or drop them anywhere on the page</p>
   <dialog aria-label="Camera">
     <video autoplay muted playsinline></video>
     <div>

@@ -25,14 +25,14 @@ def data_uri(image: Image.Image) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def picture(name: str, alt: str, caption: str = "") -> gr.HTML:
-    """A framed picture; its value is a data URI, or empty.
+def picture(name: str, alt: str, caption: str = "", source: str = "") -> gr.HTML:
+    """A framed picture; its value is a data URI, or empty. source: its first value.
 
     caption: written on the picture, if anything. name, caption, alt: plain text, not markup.
     """
     label = f"<figcaption>{caption}</figcaption>" if caption else ""
     return gr.HTML(
-        value="",
+        value=source,
         html_template=(f'<figure class="picture"><img alt="{alt}" hidden>{label}</figure>'),
         js_on_load=_SHOW,
         apply_default_css=False,

@@ -1,89 +1,259 @@
 // props.value holds the numbers; the controls only show them, rounded to their step. So a slider
 // that nobody touched keeps its exact start, which the editor takes for "no edit".
+//
+// An edit, between panels and in the address, is {moved: {name: number}, detail: number}: what
+// differs from where the face started, so that it means something for any face. A panel that has
+// one dispatches "fader:set" on the document; "fader:moved" is dispatched whenever sliders rest, and
+// in answer to "fader:hello" from a panel that has just come to life.
 
 const KEY_STEPS = 5; // an arrow key moves this many of the finest steps
+const DETAIL = 0.5; // where the detail stands on its own
+const DETAIL_KEY = "@detail"; // in the address, where no attribute's name begins like this
+const HISTORY = 200;
+const DEMONSTRATION_MS = 3000;
 
-const rows = [...element.querySelectorAll(".fader")];
+const section = () => element.querySelector("section");
+const rows = () => [...element.querySelectorAll(".fader")];
 const controlOf = (row) => row.querySelector(".control");
-const nameOf = (row) => row.dataset.name;
+const nameOf = (row) => row.dataset.name; // undefined: the detail
+const rowOf = (event) => event.target.closest(".fader");
+
+const startOf = (row) => (nameOf(row) === undefined ? DETAIL : props.value.start[nameOf(row)]);
+const nowOf = (row) => (nameOf(row) === undefined ? detailNow() : props.value.now[nameOf(row)]);
+const detailNow = () => props.value.detail ?? DETAIL;
 
 function rounded(row, number) {
   const step = Number(controlOf(row).step) || 1;
   return Number((Math.round(number / step) * step).toFixed(6));
 }
 
+// Showing
+
 function paint(row) {
   const control = controlOf(row);
   const open = Boolean(props.value);
   for (const part of row.querySelectorAll("input, select, button")) part.disabled = !open;
   if (!open) return;
-  const start = props.value.start[nameOf(row)];
-  const now = props.value.now[nameOf(row)];
+  const [start, now] = [startOf(row), nowOf(row)];
   control.value = now;
   row.classList.toggle("moved", now !== start);
   row.querySelector(".reset").disabled = now === start;
+  const note = row.querySelector(".start");
   if (control.tagName === "SELECT") {
-    row.querySelector(".start").textContent = `started at ${control.options[start].text}`;
+    note.textContent = `started at ${control.options[start].text}`;
     return;
   }
   const unit = row.dataset.unit && ` ${row.dataset.unit}`;
-  row.querySelector(".start").textContent = `started at ${rounded(row, start)}${unit}`;
+  if (nameOf(row) !== undefined) note.textContent = `started at ${rounded(row, start)}${unit}`;
   row.querySelector(".number").value = rounded(row, now);
+  control.setAttribute("aria-valuetext", `${rounded(row, now)}${unit}`);
   const part = (number) => (number - control.min) / (control.max - control.min);
-  row.style.setProperty("--start", part(start));
-  row.style.setProperty("--from", part(Math.min(start, now)));
-  row.style.setProperty("--to", part(Math.max(start, now)));
+  const places = { start, from: Math.min(start, now), to: Math.max(start, now) };
+  if (row.dataset.low !== undefined) Object.assign(places, { low: row.dataset.low, high: row.dataset.high });
+  for (const [name, number] of Object.entries(places)) row.style.setProperty(`--${name}`, part(number));
 }
 
 function paintAll() {
-  rows.forEach(paint);
-  const untouched = !rows.some((row) => row.classList.contains("moved"));
-  element.querySelector(".reset-all").disabled = !props.value || untouched;
+  const open = Boolean(props.value);
+  rows().forEach(paint);
+  const untouched = !rows().some((row) => row.classList.contains("moved"));
+  element.querySelector(".reset-all").disabled = !open || untouched;
+  element.querySelector(".undo").disabled = !open || past.length === 0;
+  element.querySelector(".redo").disabled = !open || future.length === 0;
+  for (const idea of element.querySelectorAll(".surprise, .presets")) idea.disabled = !open;
 }
+
+// The edit, and its history
+
+let past = [];
+let future = [];
+let rested; // the edit when the sliders last came to rest
+
+function current() {
+  const { start, now } = props.value;
+  const names = Object.keys(now).filter((name) => now[name] !== start[name]);
+  return { moved: Object.fromEntries(names.map((name) => [name, now[name]])), detail: detailNow() };
+}
+
+const same = (one, other) => {
+  const names = Object.keys({ ...one.moved, ...other.moved });
+  return one.detail === other.detail && names.every((name) => one.moved[name] === other.moved[name]);
+};
+
+function assign(change) {
+  props.value = { ...props.value, ...change, at: performance.now() };
+  paintAll();
+}
+
+// Numbers of another model's sliders, or of a stranger's link: what does not fit is left out.
+function fitting(moved) {
+  const fits = rows().flatMap((row) => {
+    const [name, control] = [nameOf(row), controlOf(row)];
+    const choice = [...(control.options ?? [])].findIndex((option) => option.text === moved[name]);
+    const number = choice >= 0 ? choice : moved[name];
+    if (name === undefined || typeof number !== "number" || !Number.isFinite(number)) return [];
+    if (control.options) return control.options[number] ? [[name, number]] : [];
+    return [[name, Math.min(Math.max(number, control.min), control.max)]];
+  });
+  return Object.fromEntries(fits);
+}
+
+function take(edit) {
+  const detail = Number.isFinite(edit.detail) ? Math.min(Math.max(edit.detail, 0), 1) : DETAIL;
+  assign({ now: { ...props.value.start, ...fitting(edit.moved ?? {}) }, detail });
+}
+
+function rest() {
+  if (!props.value) return;
+  const edit = current();
+  if (rested && !same(rested, edit)) {
+    past = [...past, rested].slice(-HISTORY);
+    future = [];
+  }
+  settle(edit);
+}
+
+function settle(edit) {
+  rested = edit;
+  paintAll();
+  showInAddress(edit);
+  announce();
+  trigger("release");
+}
+
+function announce() {
+  if (!rested) return;
+  const { model } = section().dataset;
+  document.dispatchEvent(new CustomEvent("fader:moved", { detail: { ...rested, model } }));
+}
+document.addEventListener("fader:hello", announce);
+
+function travel(from, to) {
+  if (!props.value || from.length === 0) return;
+  to.push(rested);
+  take(from.pop());
+  settle(current());
+}
+const undo = () => travel(past, future);
+const redo = () => travel(future, past);
+
+document.addEventListener("fader:set", (event) => {
+  if (!props.value) return;
+  take(event.detail);
+  rest();
+});
+
+// The address: a link opens the same edit on whatever photo is opened there.
+
+let linked = inAddress(); // until a hand moves something
+
+function inAddress() {
+  const pairs = [...new URLSearchParams(location.hash.slice(1))];
+  const numbers = pairs.map(([name, text]) => [name, text === "" ? NaN : Number(text)]);
+  const { [DETAIL_KEY]: detail, ...moved } = Object.fromEntries(numbers);
+  return pairs.length ? { moved, detail } : null;
+}
+
+function showInAddress(edit) {
+  const parts = { ...edit.moved, ...(edit.detail === DETAIL ? {} : { [DETAIL_KEY]: edit.detail }) };
+  const numbers = Object.entries(parts).map(([name, number]) => [name, Number(number.toFixed(4))]);
+  const hash = new URLSearchParams(numbers).toString();
+  history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
+}
+
+window.addEventListener("hashchange", () => {
+  if (!props.value) return;
+  take(inAddress() ?? { moved: {} });
+  rest();
+});
+
+// Hands and keys
 
 function move(row, number) {
   if (!props.value || !Number.isFinite(number)) return;
+  linked = null;
   const control = controlOf(row);
-  const start = props.value.start[nameOf(row)];
+  const start = startOf(row);
   if (control.type === "range") {
     number = rounded(row, Math.min(Math.max(number, control.min), control.max));
     if (number === rounded(row, start)) number = start; // moved back by hand: exactly back
   }
-  props.value = { ...props.value, now: { ...props.value.now, [nameOf(row)]: number } };
-  paintAll();
+  if (nameOf(row) === undefined) assign({ detail: number });
+  else assign({ now: { ...props.value.now, [nameOf(row)]: number } });
 }
 
 function reset(chosen) {
-  const starts = chosen.map((row) => [nameOf(row), props.value.start[nameOf(row)]]);
-  props.value = { ...props.value, now: { ...props.value.now, ...Object.fromEntries(starts) } };
-  paintAll();
-  trigger("release");
+  linked = null;
+  const named = chosen.filter((row) => nameOf(row) !== undefined);
+  const starts = named.map((row) => [nameOf(row), startOf(row)]);
+  const detail = named.length < chosen.length ? DETAIL : detailNow();
+  assign({ now: { ...props.value.now, ...Object.fromEntries(starts) }, detail });
+  rest();
 }
 
-const rowOf = (event) => event.target.closest(".fader");
+// Some sliders, each moved well away from its start, but not beyond what is believable.
+function surprise() {
+  const sliders = rows().filter((row) => nameOf(row) !== undefined && controlOf(row).type === "range");
+  const chosen = sliders.sort(() => Math.random() - 0.5).slice(0, Math.min(3, sliders.length));
+  const moved = chosen.map((row) => {
+    const [low, high, start] = [Number(row.dataset.low), Number(row.dataset.high), startOf(row)];
+    const end = high - start > start - low ? high : low; // the farther one
+    return [nameOf(row), rounded(row, start + (end - start) * (0.5 + Math.random() / 2))];
+  });
+  linked = null;
+  take({ moved: Object.fromEntries(moved), detail: detailNow() });
+  rest();
+}
+
+function search(words) {
+  for (const row of rows()) {
+    const label = row.querySelector("label").textContent.toLowerCase();
+    row.hidden = !label.includes(words.trim().toLowerCase());
+  }
+  for (const group of element.querySelectorAll("fieldset"))
+    group.hidden = [...group.querySelectorAll(".fader")].every((row) => row.hidden);
+}
 
 element.addEventListener("input", (event) => {
+  if (event.target.matches(".search")) search(event.target.value);
   // Half a number, while it is being typed, moves nothing.
-  if (event.target.type === "number") return;
+  if (!event.target.matches(".control")) return;
   move(rowOf(event), Number(event.target.value));
 });
 
 element.addEventListener("change", (event) => {
-  if (event.target.type === "number" && event.target.value !== "")
+  if (event.target.matches(".presets")) {
+    const presets = JSON.parse(section().dataset.presets);
+    const preset = presets[event.target.value];
+    event.target.value = "";
+    linked = null;
+    if (preset) take({ moved: preset.values, detail: detailNow() });
+  } else if (!rowOf(event)) {
+    return;
+  } else if (event.target.type === "number" && event.target.value !== "") {
     move(rowOf(event), Number(event.target.value));
-  paintAll();
-  trigger("release");
+  }
+  rest();
 });
 
 element.addEventListener("keydown", (event) => {
   if (event.target.type !== "range") return;
-  const way = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
+  const way = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -5, PageUp: 5 }[event.key];
   if (!way) return;
   event.preventDefault();
   const row = rowOf(event);
-  const step = KEY_STEPS * Number(controlOf(row).step);
-  move(row, props.value.now[nameOf(row)] + way * step);
-  trigger("release");
+  move(row, nowOf(row) + way * KEY_STEPS * Number(controlOf(row).step));
+  rest();
+});
+
+const typesText = (target) => target.matches?.("input:not([type=range]), textarea, [contenteditable]");
+
+document.addEventListener("keydown", (event) => {
+  const key = event.key.toLowerCase();
+  if (!(event.ctrlKey || event.metaKey) || typesText(event.target) || !"zy".includes(key)) return;
+  event.preventDefault();
+  if (key === "y" || event.shiftKey) redo();
+  else undo();
 });
 
 element.addEventListener("dblclick", (event) => {
@@ -92,11 +262,44 @@ element.addEventListener("dblclick", (event) => {
 
 element.addEventListener("click", (event) => {
   if (event.target.closest(".reset")) reset([rowOf(event)]);
-  if (event.target.closest(".reset-all")) reset(rows);
+  if (event.target.closest(".reset-all")) reset(rows());
+  if (event.target.closest(".undo")) undo();
+  if (event.target.closest(".redo")) redo();
+  if (event.target.closest(".surprise")) surprise();
 });
 
+// A new face: the detail stays as it is, and an edit that came by a link is made on it too.
+let detail = DETAIL;
+document.addEventListener("fader:moved", (event) => (detail = event.detail.detail));
+
 watch("value", () => {
-  paintAll();
-  trigger("release");
+  if (!props.value) return paintAll();
+  if (linked) take(linked);
+  else assign({ detail });
+  settle(current());
+  if (props.value.greeting && !linked) demonstrate();
 });
+
+// The first slider goes there and back by itself, once, to show what the page does. Whatever the
+// visitor does ends it.
+function demonstrate() {
+  const row = rows().find((row) => controlOf(row).type === "range");
+  if (!row || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+  const [low, high, start] = [Number(row.dataset.low), Number(row.dataset.high), startOf(row)];
+  const end = high - start > start - low ? high : low;
+  const [name, { face }, began] = [nameOf(row), props.value, performance.now()];
+  const ends = ["pointerdown", "keydown", "fader:set"];
+  let over = false;
+  const stop = () => (over = true);
+  for (const event of ends) document.addEventListener(event, stop, { once: true, capture: true });
+  const timer = setInterval(() => {
+    const part = (performance.now() - began) / DEMONSTRATION_MS;
+    over ||= part >= 1 || props.value?.face !== face;
+    if (over) clearInterval(timer);
+    if (props.value?.face !== face) return;
+    const now = over ? start : start + ((end - start) * (1 - Math.cos(2 * Math.PI * part))) / 2;
+    assign({ now: { ...props.value.now, [name]: now } });
+  }, 80);
+}
+watch("panel", paintAll);
 paintAll();

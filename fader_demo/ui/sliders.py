@@ -3,80 +3,148 @@
 All of them are one component, so that a new face sets every start in one event and a move costs
 one answer, however many attributes the model has. Its value is
 
-    {"face": key of the visit, "start": {name: number}, "now": {name: number}}
+    {"face": key of the visit, "start": {name: number}, "now": {name: number}, "detail": number,
+     "at": milliseconds of the browser's clock when it was moved}
 
 or None while no face is open. `change` fires for every move, by hand or not; `release` when a hand
 lets go, a key is pressed, or a new face arrives.
+
+Undo and redo, presets, surprises and the link in the address happen in the browser alone. Panels
+that hand over an edit, or follow the sliders, do it by two events on the document (see the script).
 """
 
 from __future__ import annotations
 
 import html
+import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from fader_demo.blending import DETAIL
 from fader_demo.ui.visit import Visit, held
 
 if TYPE_CHECKING:
-    from fader_demo.attributes import Attribute
+    from fader_demo.attributes import Attribute, AttributeSchema
+    from fader_demo.card import ModelCard
     from fader_demo.editor import Face
 
+SEARCHED = 12
+"""With more attributes than this, there is a field to search them."""
 
-def slider_panel(schema: Sequence[Attribute]) -> gr.HTML:
-    """The panel, grouped as the schema groups its attributes."""
+
+@dataclass(frozen=True)
+class Edit:
+    """Where the sliders stand for a face. The editor checks names and numbers."""
+
+    face: Face
+    values: dict[str, float]
+    detail: float
+
+    @property
+    def moved(self) -> dict[str, float]:
+        """The values of the sliders that were moved."""
+        start = self.face.values
+        return {name: value for name, value in self.values.items() if value != start.get(name)}
+
+
+def slider_panel(schema: AttributeSchema, card: ModelCard, model: str) -> gr.HTML:
+    """The panel of a model, grouped as its schema groups the attributes."""
     return gr.HTML(
         value=None,
-        html_template=_panel(schema),
+        html_template="${panel}",
         js_on_load=Path(__file__).with_suffix(".js").read_text(encoding="utf-8"),
         apply_default_css=False,
         elem_id="sliders",
+        panel=panel(schema, card, model),
     )
 
 
-def at_start(visit: Visit) -> dict[str, Any]:
-    """The value that puts every slider where its attribute was estimated."""
-    return {"face": visit.key, "start": visit.face.values, "now": visit.face.values}
+def at_start(visit: Visit, moved: dict[str, float] | None = None) -> dict[str, Any]:
+    """The value that puts every slider where its attribute was estimated, but for those moved."""
+    start = visit.face.values
+    now = start | {name: value for name, value in (moved or {}).items() if name in start}
+    return {"face": visit.key, "start": start, "now": now}
 
 
-def edit_of(
-    visit: Visit | None, value: dict[str, Any] | None
-) -> tuple[Face, dict[str, float]] | None:
-    """The open face, and where the sliders stand; None if they stand for another face, or none.
+def edit_of(visit: Visit | None, value: dict[str, Any] | None) -> Edit | None:
+    """The chosen face and where its sliders stand; None if they stand for another face, or none.
 
-    Raises Refusal when the photo is no longer held. The editor checks names and numbers.
+    Raises Refusal when the photo is no longer held.
     """
     if not value:
         return None
     held_visit = held(visit)
-    return (held_visit.face, value["now"]) if value["face"] == held_visit.key else None
+    if value["face"] != held_visit.key:
+        return None
+    return Edit(held_visit.face, value["now"], float(value.get("detail", DETAIL)))
 
 
-def _panel(schema: Sequence[Attribute]) -> str:
-    groups = list(dict.fromkeys(attribute.group for attribute in schema))
-    members = {group: [a for a in schema if a.group == group] for group in groups}
+def panel(schema: AttributeSchema, card: ModelCard, model: str) -> str:
+    """The panel's HTML: what the page needs to know of a model, and a row for each attribute."""
+    attributes = list(schema)
+    groups = list(dict.fromkeys(attribute.group for attribute in attributes))
+    members = {group: [a for a in attributes if a.group == group] for group in groups}
+    presets = json.dumps([{"name": p.name, "values": dict(p.values)} for p in card.presets])
     return (
-        '<section class="sliders" aria-label="Attributes"><header><h2>Attributes</h2>'
-        '<button type="button" class="reset-all" disabled>Reset all</button></header>'
-        + "".join(_group(group, members[group]) for group in groups)
+        f'<section class="sliders" aria-label="Attributes" data-model="{_text(model)}"'
+        f' data-presets="{_text(presets)}">'
+        f"{_header(card)}{_search(attributes)}"
+        + "".join(_group(group, members[group], card) for group in groups)
+        + _blending()
         + "</section>"
     )
 
 
-def _group(name: str, attributes: Sequence[Attribute]) -> str:
-    rows = "".join(_row(attribute) for attribute in attributes)
+def _header(card: ModelCard) -> str:
+    options = "".join(
+        f'<option value="{i}">{_text(preset.name)}</option>'
+        for i, preset in enumerate(card.presets)
+    )
+    presets = (
+        '<select class="presets" aria-label="Presets" disabled>'
+        f'<option value="">Presets</option>{options}</select>'
+        if options
+        else ""
+    )
+    return f"""<header>
+      <h2>Attributes</h2>
+      <button type="button" class="undo" disabled aria-label="Undo"
+              title="Undo (Ctrl+Z)">↶</button>
+      <button type="button" class="redo" disabled aria-label="Redo"
+              title="Redo (Ctrl+Shift+Z)">↷</button>
+      <button type="button" class="reset-all" disabled>Reset all</button>
+      <div class="ideas">{presets}
+        <button type="button" class="surprise" disabled
+                title="Moves some sliders, within what is believable">Surprise me</button>
+      </div>
+    </header>"""
+
+
+def _search(attributes: Sequence[Attribute]) -> str:
+    if len(attributes) <= SEARCHED:
+        return ""
+    return (
+        '<input type="search" class="search" placeholder="Search" aria-label="Search attributes">'
+    )
+
+
+def _group(name: str, attributes: Sequence[Attribute], card: ModelCard) -> str:
+    rows = "".join(_row(attribute, card) for attribute in attributes)
     return f"<fieldset><legend>{_text(name)}</legend>{rows}</fieldset>"
 
 
-def _row(attribute: Attribute) -> str:
+def _row(attribute: Attribute, card: ModelCard) -> str:
     """One fader: label, where it started, number, reset button, and the control itself."""
     label, key = _text(attribute.label), _key(attribute)
+    low, high = card.believable(attribute.name)
     return f"""
-      <div class="fader" id="slider-{key}"
-           data-name="{_text(attribute.name)}" data-unit="{_text(attribute.unit)}">
+      <div class="fader" id="slider-{key}" data-name="{_text(attribute.name)}"
+           data-unit="{_text(attribute.unit)}" data-low="{low}" data-high="{high}">
         <label for="control-{key}">{label}</label>
         <span class="start" id="start-{key}"></span>
         {_number(attribute)}
@@ -84,6 +152,21 @@ def _row(attribute: Attribute) -> str:
                 title="Back to where it started">↺</button>
         {_control(attribute)}
       </div>"""
+
+
+def _blending() -> str:
+    """The fader of the detail, which is no attribute: its row has no name."""
+    span = 'min="0" max="1" step="0.01"'
+    return f"""<fieldset><legend>Blending</legend>
+      <div class="fader" id="slider-detail" data-unit="">
+        <label for="control-detail">Detail</label>
+        <span class="start" id="start-detail">0 drawn anew, 1 all of the photo's</span>
+        <input type="number" class="number" {span} aria-label="Detail as a number" disabled>
+        <button type="button" class="reset" disabled aria-label="Reset detail"
+                title="Back to where it started">↺</button>
+        <input type="range" {span} id="control-detail" class="control"
+               aria-describedby="start-detail" disabled>
+      </div></fieldset>"""
 
 
 def _number(attribute: Attribute) -> str:

@@ -47,15 +47,17 @@ def editor(model_folder: Path) -> Editor:
 
 
 @pytest.fixture(scope="session")
-def address(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The running app."""
+def address(
+    model_folder: Path, tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The running app, with a second model to choose."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     settings = {
         "HOST": "127.0.0.1",
         "PORT": str(port),
-        "FADER_MODEL": str(model_folder),
+        "FADER_MODELS": f"{model_folder},{tiny_model_folder}",
         "GRADIO_TEMP_DIR": str(tmp_path_factory.mktemp("gradio")),
         "HF_HUB_OFFLINE": "1",
     }
@@ -106,12 +108,16 @@ def new_visitor(chromium: Browser, address: str) -> Iterator[NewVisitor]:
     """
     visitors: list[Visitor] = []
 
-    def arrive(width: int = 1280, height: int = 800) -> Visitor:
+    def arrive(
+        width: int = 1280, height: int = 800, fragment: str = "", still: bool = True
+    ) -> Visitor:
         context = chromium.new_context(
-            viewport={"width": width, "height": height}, permissions=["camera"]
+            viewport={"width": width, "height": height},
+            permissions=["camera", "clipboard-read", "clipboard-write"],
+            reduced_motion="reduce" if still else "no-preference",
         )
         context.set_default_timeout(PATIENCE * 1000)
-        visitors.append(Visitor(context.new_page(), address))
+        visitors.append(Visitor(context.new_page(), address + fragment))
         return visitors[-1]
 
     yield arrive

@@ -11,7 +11,6 @@ from visitor import NewVisitor, Visitor, box_in, distance
 
 from fader_demo import Editor, Face
 from fader_demo.ui.pictures import LIVE_SIDE
-from fader_demo.ui.strengths import strengths
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +28,31 @@ def editing(new_visitor: NewVisitor, portrait: Path) -> Visitor:
 @pytest.fixture
 def at_portrait(editing: Visitor) -> Visitor:
     """Somebody who has opened the portrait, and has every slider at its start."""
-    if not editing.is_untouched():
-        editing.reset_all()
+    editing.reset_all()
     return editing
 
 
 def preview(editor: Editor, face: Face, values: dict[str, float]) -> Image.Image:
     return editor.paste(face, values, max_side=LIVE_SIDE)
+
+
+def test_the_page_begins_with_an_example_that_moves(new_visitor: NewVisitor) -> None:
+    visitor = new_visitor(still=False)
+    seen = set()
+    for _ in range(60):
+        seen.add(visitor.source("result"))
+        visitor.page.wait_for_timeout(50)
+    assert len(seen) > 3
+    visitor.wait_until(visitor.is_untouched)
+    assert visitor.fragment() == ""
+    expect(visitor.page.get_by_role("button", name="Undo")).to_be_disabled()
+
+
+def test_a_hand_ends_what_the_page_shows_by_itself(new_visitor: NewVisitor) -> None:
+    visitor = new_visitor(still=False)
+    value = visitor.drag("Eyeglasses", visitor.farther_end("Eyeglasses"))
+    visitor.page.wait_for_timeout(4000)
+    assert visitor.fragment() == f"Eyeglasses={value:g}"
 
 
 def test_sliders_start_where_the_face_is(at_portrait: Visitor, face: Face) -> None:
@@ -65,6 +82,69 @@ def test_arrow_keys_move_a_slider(at_portrait: Visitor, editor: Editor, face: Fa
     at_portrait.sees(preview(editor, face, {"Smiling": value}))
 
 
+def test_page_and_end_keys_take_large_steps(at_portrait: Visitor, face: Face) -> None:
+    slider = at_portrait.slider("Smiling")
+    slider.focus()
+    at_portrait.page.keyboard.press("Home")
+    assert at_portrait.value("Smiling") == float(slider.get_attribute("min") or "nan")
+    at_portrait.page.keyboard.press("PageUp")
+    assert at_portrait.value("Smiling") == float(slider.get_attribute("min") or "nan") + 0.25
+    at_portrait.page.keyboard.press("End")
+    assert at_portrait.value("Smiling") == float(slider.get_attribute("max") or "nan")
+
+
+def test_less_detail_is_drawn_by_the_decoder(
+    at_portrait: Visitor, editor: Editor, face: Face
+) -> None:
+    value = at_portrait.drag("Smiling", at_portrait.farther_end("Smiling"))
+    detail = at_portrait.drag("detail", 0)
+    assert detail == 0
+    at_portrait.sees(editor.paste(face, {"Smiling": value}, LIVE_SIDE, detail=0))
+    at_portrait.page.get_by_role("button", name="Reset detail").click()
+    at_portrait.sees(preview(editor, face, {"Smiling": value}))
+
+
+def test_undo_and_redo_go_fifty_steps_and_more(
+    at_portrait: Visitor, editor: Editor, face: Face
+) -> None:
+    page = at_portrait.page
+    key = "ArrowLeft" if at_portrait.farther_end("Smiling") == 0 else "ArrowRight"
+    start = at_portrait.value("Smiling")
+    at_portrait.slider("Smiling").focus()
+    for _ in range(30):
+        page.keyboard.press(key)
+    for _ in range(30):
+        page.keyboard.press({"ArrowLeft": "ArrowRight", "ArrowRight": "ArrowLeft"}[key])
+    page.keyboard.press(key)
+    last = at_portrait.value("Smiling")
+    for _ in range(61):
+        page.keyboard.press("Control+z")
+    assert at_portrait.value("Smiling") == start
+    at_portrait.wait_until(at_portrait.is_untouched)
+    page.get_by_role("button", name="Redo").click()
+    assert at_portrait.value("Smiling") != start
+    for _ in range(60):
+        page.keyboard.press("Control+Shift+z")
+    assert at_portrait.value("Smiling") == last
+    expect(page.get_by_role("button", name="Redo")).to_be_disabled()
+    at_portrait.sees(preview(editor, face, {"Smiling": last}))
+
+
+def test_a_preset_and_a_surprise_are_edits_that_can_be_undone(at_portrait: Visitor) -> None:
+    page = at_portrait.page
+    presets = page.get_by_role("combobox", name="Presets")
+    if presets.count():  # a model may come without any
+        presets.select_option(index=1)
+        at_portrait.wait_until(lambda: not at_portrait.is_untouched())
+        page.get_by_role("button", name="Undo").click()
+        at_portrait.wait_until(at_portrait.is_untouched)
+    page.get_by_role("button", name="Surprise me").click()
+    at_portrait.wait_until(lambda: not at_portrait.is_untouched())
+    for row in page.locator(".fader.moved").all():
+        low, high = (float(row.get_attribute(f"data-{end}") or "nan") for end in ("low", "high"))
+        assert low - 0.01 <= float(row.locator(".control").input_value()) <= high + 0.01
+
+
 def test_every_reset_brings_the_original_back(at_portrait: Visitor) -> None:
     button = at_portrait.page.get_by_role("button", name="Reset Smiling")
     for undo in (button.click, at_portrait.slider("Smiling").dblclick):
@@ -82,32 +162,3 @@ def test_reset_all_moves_every_slider(at_portrait: Visitor, face: Face) -> None:
     at_portrait.reset_all()
     for name in ("Smiling", "Eyeglasses"):
         assert at_portrait.value(name) == pytest.approx(face.values[name], abs=0.006)
-
-
-def test_the_strip_follows_the_other_sliders(
-    at_portrait: Visitor, editor: Editor, face: Face
-) -> None:
-    page = at_portrait.page
-    page.get_by_role("combobox", name="One attribute").click()
-    page.get_by_role("option", name="Smiling").click()
-    steps = strengths(editor.schema["Smiling"])
-    at_portrait.sees(editor.strip(face, "Smiling", steps), "strip")
-    before = at_portrait.source("strip")
-    value = at_portrait.drag("Eyeglasses", at_portrait.farther_end("Eyeglasses"))
-    at_portrait.wait_until(lambda: at_portrait.source("strip") != before)
-    at_portrait.sees(editor.strip(face, "Smiling", steps, {"Eyeglasses": value}), "strip")
-
-
-def test_the_download_is_the_whole_photo(
-    at_portrait: Visitor, editor: Editor, face: Face, tmp_path: Path
-) -> None:
-    value = at_portrait.drag("Smiling", at_portrait.farther_end("Smiling"))
-    with at_portrait.page.expect_download() as download:
-        at_portrait.page.get_by_role("button", name="Download").click()
-    assert download.value.suggested_filename == "portrait-edited.png"
-    download.value.save_as(tmp_path / "portrait.png")
-    with Image.open(tmp_path / "portrait.png") as saved:
-        assert saved.format == "PNG"
-        assert not saved.getexif()
-        assert saved.size == face.photo.size
-        assert distance(saved, editor.paste(face, {"Smiling": value})) == 0

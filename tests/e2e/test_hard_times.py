@@ -14,17 +14,29 @@ from playwright.sync_api import Browser
 from visitor import Visitor
 
 from fader_demo import Editor
+from fader_demo.models import Models
 from fader_demo.ui.page import CSS, Page
 from fader_demo.ui.pictures import LIVE_SIDE
 
 
 @pytest.fixture
+def models(model_folder: Path) -> Models:
+    return Models({"faces": model_folder})
+
+
+@pytest.fixture
+def editor(models: Models) -> Editor:
+    """The server's own editor, to be broken."""
+    return models.editor("faces")
+
+
+@pytest.fixture
 def served(
-    editor: Editor, portrait: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    models: Models, portrait: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[gr.Blocks]:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     monkeypatch.setenv("GRADIO_HEARTBEAT_INTERVAL", "0.5")  # seconds until a departure is noticed
-    page = Page(editor, [portrait]).build()
+    page = Page(models, [portrait]).build()
     page.launch(prevent_thread_lock=True, quiet=True, run_history=False, css_paths=CSS)
     yield page
     page.close()

@@ -28,7 +28,7 @@ def is_whole(thing: Locator, height: int) -> bool:
 
 def test_on_a_desk_pictures_and_sliders_are_in_view_together(visitor: Visitor) -> None:
     page = visitor.page
-    original, result = page.locator("#original img"), page.locator("#result img")
+    original, result = page.locator("#original img"), page.locator("#result .edited")
     sliders = page.get_by_role("region", name="Attributes")
     assert is_whole(original, 800) and is_whole(result, 800)
     assert is_whole(page.get_by_role("slider").first, 800)
@@ -39,7 +39,7 @@ def test_on_a_desk_pictures_and_sliders_are_in_view_together(visitor: Visitor) -
 def test_on_a_phone_the_picture_stays_while_the_sliders_scroll(new_visitor: NewVisitor) -> None:
     page = new_visitor(390, 844).page
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    last, result = page.locator(".fader").last, page.locator("#result img")
+    last, result = page.locator(".fader").last, page.locator("#result .edited")
     page.evaluate("window.scrollTo(0, document.querySelector('#download').offsetTop - 700)")
     expect(last).to_be_in_viewport(ratio=1)
     assert is_whole(result, 844) and is_whole(last, 844)

@@ -85,7 +85,7 @@ def test_a_photo_that_cannot_be_edited_is_refused_in_plain_words(
 ) -> None:
     before = visitor.source("original")
     for words, file in not_photos.items():
-        visitor.choose_file(file)
+        visitor.choose_files(file)
         message = visitor.toast()
         assert words in message
         assert "Traceback" not in message and "/" not in message

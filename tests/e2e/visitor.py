@@ -35,19 +35,19 @@ class Visitor:
         page.on("pageerror", lambda error: self.console_errors.append(str(error)))
         page.on("request", lambda request: self._note_request(request.url))
         page.goto(address)
-        self.wait_until(lambda: bool(self.source("result") and self.source("strip")))
+        self.wait_until(lambda: self.times() != "" and self.source("strip") != "")
 
     # Doing
 
     def open_photo(self, path: Path) -> None:
         """Choose a file, and wait until it is the one that is shown."""
         before = self.source("original")
-        self.choose_file(path)
+        self.choose_files(path)
         self.wait_until(lambda: self.source("original") != before)
         self.wait_until(self.is_untouched)
 
-    def choose_file(self, path: Path) -> None:
-        self.page.set_input_files("#photo input[type=file]", path)
+    def choose_files(self, *paths: Path) -> None:
+        self.page.set_input_files("#photo input[type=file]", paths)
 
     def slider(self, name: str) -> Locator:
         return self.page.locator(f"#slider-{name} .control")
@@ -75,8 +75,13 @@ class Visitor:
         expect(self.page.locator(".toast-body")).to_have_count(0)
 
     def reset_all(self) -> None:
-        self.page.get_by_role("button", name="Reset all").click()
+        button = self.page.get_by_role("button", name="Reset all")
+        if button.is_enabled():
+            button.click()
         self.wait_until(self.is_untouched)
+
+    def open_tab(self, name: str) -> None:
+        self.page.get_by_role("tab", name=name).click()
 
     def leave(self) -> None:
         self.page.context.close()
@@ -84,8 +89,8 @@ class Visitor:
     # Seeing
 
     def source(self, picture: str) -> str:
-        """The <img> source of a picture: original, result or strip."""
-        return self.page.locator(f"#{picture} img").get_attribute("src") or ""
+        """The <img> source of a picture: original, result, strip or grid."""
+        return self.page.locator(f"#{picture} img").first.get_attribute("src") or ""
 
     def shown(self, picture: str = "result") -> Image.Image:
         return decoded(self.source(picture))
@@ -93,6 +98,14 @@ class Visitor:
     def is_untouched(self) -> bool:
         """Whether the result is, to the byte, the original."""
         return self.source("result") == self.source("original")
+
+    def times(self) -> str:
+        """What the page says of how long the last picture took; nothing before the first."""
+        return self.page.locator(".times").inner_text()
+
+    def fragment(self) -> str:
+        """What the address says of the edit."""
+        return urlparse(self.page.url).fragment
 
     def value(self, name: str) -> float:
         return float(self.slider(name).input_value())
@@ -128,7 +141,8 @@ class Visitor:
 
 
 NewVisitor = Callable[..., Visitor]
-"""Opens the page for somebody new; takes the width and height of their window."""
+"""Opens the page for somebody new: their window's width and height, "#..." of a link, and whether
+they want things still, without which the page begins by showing what it does."""
 
 
 def decoded(source: str) -> Image.Image:

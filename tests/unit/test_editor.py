@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageCms
 from torch import nn
 
 import fader_demo
@@ -263,6 +263,121 @@ def test_a_strip_follows_the_other_sliders(editor: Editor, face: Face) -> None:
 def test_a_strip_of_nothing_is_refused(editor: Editor, face: Face) -> None:
     with pytest.raises(ValueError, match="at least one strength"):
         editor.strip(face, "Smiling", [])
+
+
+# Grids
+
+
+def test_a_grid_shows_every_pair_of_strengths(editor: Editor, face: Face) -> None:
+    ages, hairs = [20, 80], ["black", "blond", "brown"]
+    grid = editor.grid(face, "Age", ages, "Hair", hairs, {"Smiling": 2, "Age": 5}, size=64)
+    left, top = grid.width - 3 * 64, grid.height - 2 * 64
+    for y, age in enumerate(ages):
+        for x, hair in enumerate(hairs):
+            corner = left + 64 * x, top + 64 * y
+            shown = grid.crop((*corner, corner[0] + 64, corner[1] + 64))
+            rendered = editor.render(face, {"Smiling": 2, "Age": age, "Hair": hair})
+            assert _difference(shown, rendered).max() <= 2
+    for labels in (grid.crop((left, 0, grid.width, top)), grid.crop((0, top, left, grid.height))):
+        assert np.asarray(labels).min() < 80
+
+
+def test_a_large_grid_is_decoded_in_a_few_passes(editor: Editor, face: Face) -> None:
+    with _calls(editor.fader.decoder) as decoded:
+        editor.grid(face, "Smiling", np.linspace(-1, 2, 8), "Age", range(0, 90, 10), size=64)
+    assert list(decoded) == [32, 32, 8]
+
+
+def test_a_grid_of_one_attribute_or_of_nothing_is_refused(editor: Editor, face: Face) -> None:
+    with pytest.raises(ValueError, match="not Age twice"):
+        editor.grid(face, "Age", [20], "Age", [40])
+    with pytest.raises(ValueError, match="at least one strength"):
+        editor.grid(face, "Age", [20], "Smiling", [])
+    with pytest.raises(SchemaError, match="Wings"):
+        editor.grid(face, "Age", [20], "Wings", [1])
+
+
+# Sweeps
+
+
+def test_a_sweep_moves_evenly_through_its_stops(editor: Editor, face: Face) -> None:
+    stops: list[dict[str, Any]] = [
+        {"Age": 10, "Hair": "black"},
+        {"Age": 50, "Hair": "brown"},
+        {"Age": 30, "Smiling": 2, "Hair": "brown"},
+    ]
+    start = face.values["Smiling"]
+    expected = [
+        {"Age": 10, "Hair": "black"},
+        {"Age": 20, "Hair": "black"},
+        {"Age": 30, "Hair": "brown"},
+        {"Age": 40, "Hair": "brown"},
+        {"Age": 50, "Hair": "brown"},
+        {"Age": 45, "Hair": "brown", "Smiling": start + (2 - start) / 4},
+        {"Age": 40, "Hair": "brown", "Smiling": start + (2 - start) / 2},
+        {"Age": 35, "Hair": "brown", "Smiling": start + (2 - start) * 3 / 4},
+        {"Age": 30, "Hair": "brown", "Smiling": 2},
+    ]
+    frames = list(editor.sweep(face, stops, len(expected), max_side=200, detail=0.25))
+    assert len(frames) == len(expected)
+    for frame, values in zip(frames, expected, strict=True):
+        pasted = editor.paste(face, values, max_side=200, detail=0.25)
+        assert _difference(frame, pasted).max() <= 2
+
+
+def test_a_sweep_from_the_photo_starts_with_the_photo_itself(editor: Editor, face: Face) -> None:
+    first, *_, last = editor.sweep(face, [{}, EDIT, {}], 5)
+    assert _equal(first, face.photo)
+    assert _equal(last, face.photo)
+
+
+def test_a_sweep_is_drawn_as_it_is_looked_at(editor: Editor, face: Face) -> None:
+    with _calls(editor.fader.decoder) as decoded:
+        frames = editor.sweep(face, [{"Age": 0}, {"Age": 90}], 1000, max_side=64)
+        assert len(decoded) == 0
+        next(frames)
+        assert len(decoded) == 1
+        assert max(decoded) <= 8
+
+
+def test_a_sweep_that_makes_no_sense_is_refused_at_once(editor: Editor, face: Face) -> None:
+    for stops, frames in (([EDIT], 5), ([], 5), ([{}, EDIT], 1)):
+        with pytest.raises(ValueError, match="two stops and two frames"):
+            editor.sweep(face, stops, frames)
+    with pytest.raises(SchemaError, match="Wings"):
+        editor.sweep(face, [{}, {"Wings": 1}], 5)
+    with pytest.raises(ValueError, match="0 to 1"):
+        editor.sweep(face, [{}, EDIT], 5, detail=2)
+
+
+# Colours, and several faces
+
+
+def test_a_face_knows_the_profile_of_its_file_and_its_pictures_do_not(
+    editor: Editor, astronaut: Image.Image
+) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    tagged = astronaut.copy()
+    tagged.info["icc_profile"] = profile
+    face = editor.open(tagged)
+    assert face.profile == profile
+    for values in ({}, EDIT):
+        for picture in (
+            editor.paste(face, values),
+            editor.paste(face, values, max_side=100),
+            editor.render(face, values),
+        ):
+            assert picture.info == {}
+    assert editor.open(astronaut).profile is None
+
+
+def test_an_edited_photo_takes_the_edit_of_another_face(editor: Editor, pair: Face) -> None:
+    second = editor.choose(pair, 1)
+    both = editor.paste(second.on(editor.paste(pair, EDIT)), EDIT)
+    for face in (pair, second):
+        left, top, right, bottom = map(int, face.boxes[face.index])
+        box = (left, max(top, 0), right, bottom)
+        assert _equal(both.crop(box), editor.paste(face, EDIT).crop(box))
 
 
 # What an edit costs, and who may share an editor

@@ -63,7 +63,12 @@ def test_one_command_writes_metrics_table_and_sheets(
         smiling
     )
     assert set(smiling["identity"]) == {"on", "off"}
-    assert set(metrics["identity"]) == {"one_person", "two_people", "reconstruction"}
+    identity = metrics["identity"]
+    assert identity.keys() == {
+        *("one_person", "two_people", "reconstruction"),
+        "unchanged_rank_correlation",
+    }
+    assert -1 <= identity["unchanged_rank_correlation"] <= 1
     assert all(set(moved) == {"Beard"} for moved in smiling["side_effects"].values())
     assert list(smiling["response"]) == ["-1", "-0.4", "0.2", "0.8", "1.4", "2"]
     output = capsys.readouterr().out

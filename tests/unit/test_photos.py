@@ -173,6 +173,43 @@ def test_a_damaged_colour_profile_is_ignored(picture: Image.Image, tmp_path: Pat
     assert difference(read_photo(tmp_path / "a.png"), gradient()) == 0
 
 
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def test_the_profile_of_an_rgb_photo_is_kept_and_nothing_else(
+    picture: Image.Image, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture.save(tmp_path / "a.jpg", icc_profile=SRGB, exif=exif, comment=b"secret", dpi=(72, 72))
+    photo = read_photo(tmp_path / "a.jpg")
+    assert photo.info == {"icc_profile": SRGB}
+    assert photo.size == (HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK", "P", "RGBA"])
+def test_the_profile_of_another_kind_of_image_is_not_kept(picture: Image.Image, mode: str) -> None:
+    image = picture.convert(mode)
+    image.info["icc_profile"] = SRGB
+    assert read_photo(image).info == {}
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        b"not a profile",
+        SRGB[:200],
+        ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes(),
+        "a text",
+    ],
+    ids=["none", "cut off", "of other colours", "text"],
+)
+def test_a_profile_that_cannot_be_used_is_not_kept(picture: Image.Image, profile: object) -> None:
+    picture.info["icc_profile"] = profile
+    assert read_photo(picture).info == {}
+    assert difference(read_photo(picture), gradient()) == 0
+
+
 @pytest.mark.parametrize(
     "array",
     [

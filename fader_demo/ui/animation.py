@@ -1,0 +1,82 @@
+"""A clip of the face on its way from one edit to another, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from fader_demo.clips import CLIP_FORMATS
+from fader_demo.ui.visit import Refusal
+
+if TYPE_CHECKING:
+    from fader_demo.attributes import AttributeSchema
+
+FRAMES = 48
+"""Pictures there and back."""
+FRAMES_PER_SECOND = 24
+CLIP_SIDE = 512
+"""Longest side of a clip in pixels."""
+
+_TYPES = {".mp4": "MP4, a film", ".gif": "GIF", ".webp": "WebP, an animation"}
+
+
+@dataclass(frozen=True)
+class Journey:
+    """From one set of values to another; what is not named stays where the face started."""
+
+    start: dict[str, float]
+    end: dict[str, float]
+    detail: float
+    suffix: str
+
+
+def animation_panel() -> gr.HTML:
+    """What to animate, and the clip; `make` fires with what ``asked_for`` reads.
+
+    Its value is a file (``ui.download.offered``), or None.
+    """
+    types = "".join(f'<option value="{s}">{_TYPES[s]}</option>' for s in CLIP_FORMATS)
+    return gr.HTML(
+        value=None,
+        html_template=_TEMPLATE.replace("TYPES", types),
+        js_on_load=Path(__file__).with_suffix(".js").read_text(encoding="utf-8"),
+        apply_default_css=False,
+        elem_id="animation",
+    )
+
+
+def asked_for(event: gr.EventData, schema: AttributeSchema) -> Journey:
+    """The clip that the visitor asked for. The editor checks its numbers."""
+    asked: dict[str, Any] = event._data
+    places = []
+    for place in ("from", "to"):
+        values = (asked.get(place) or {}).get("moved")
+        if not isinstance(values, dict):
+            raise Refusal("Choose where the animation begins and ends.")
+        places.append({name: value for name, value in values.items() if name in schema.names})
+    if places[0] == places[1]:
+        raise Refusal("Nothing moves between these two. Choose two that differ.")
+    if asked.get("suffix") not in CLIP_FORMATS:
+        raise Refusal("There is no such file type. Choose another.")
+    return Journey(places[0], places[1], float(asked.get("detail", 0.5)), str(asked["suffix"]))
+
+
+_TEMPLATE = """
+<div class="animation">
+  <div class="buttons">
+    <label>What moves <select class="what"></select></label>
+    <label class="ends">From <select class="from"></select></label>
+    <label class="ends">To <select class="to"></select></label>
+    <label>File <select class="suffix">TYPES</select></label>
+    <button type="button" class="button primary make" disabled>Make the clip</button>
+  </div>
+  <div class="clip" hidden>
+    <video muted loop autoplay playsinline controls></video>
+    <img alt="The clip">
+    <a class="button">Save the clip</a>
+  </div>
+</div>
+"""

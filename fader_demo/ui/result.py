@@ -1,0 +1,79 @@
+"""The edited photo: beside the original by a wipe, or in its place while something is held."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from fader_demo.ui.pictures import data_uri
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from fader_demo.editor import Face
+    from fader_demo.ui.sliders import Edit
+
+
+def result_panel(source: str) -> gr.HTML:
+    """The picture and what is done with it. Its value is ``drawn``'s, or None.
+
+    source: what it shows until then, a data URI or "".
+    """
+    return gr.HTML(
+        value=None,
+        html_template=_TEMPLATE,
+        js_on_load=Path(__file__).with_suffix(".js").read_text(encoding="utf-8"),
+        apply_default_css=False,
+        elem_id="result",
+        first=source,
+    )
+
+
+def drawn(edit: Edit, asked_at: float | None, draw: Callable[[], Image.Image]) -> dict[str, Any]:
+    """Draws a picture, and says of what edit it is, how long it took, and which move asked for it.
+
+    asked_at: the browser's clock at the move; it comes back, so that the page knows the round trip.
+    """
+    began = time.perf_counter()
+    source = data_uri(draw())
+    milliseconds = 1000 * (time.perf_counter() - began)
+    return {
+        "source": source,
+        "box": _box(edit.face),
+        "moved": edit.moved,
+        "detail": edit.detail,
+        "milliseconds": round(milliseconds, 1),
+        "at": asked_at,
+    }
+
+
+def _box(face: Face) -> list[float]:
+    """Where the aligned face lies: left, top, right, bottom as fractions of the photo."""
+    corners = face.alignment.corners / face.photo.size
+    return [*corners.min(axis=0).clip(0, 1).tolist(), *corners.max(axis=0).clip(0, 1).tolist()]
+
+
+_TEMPLATE = """
+<div class="result">
+  <figure class="picture" title="Hold to see the original">
+    <div class="layer">
+      <img class="edited" alt="The photo with the edit" draggable="false" hidden></div>
+    <div class="layer wiped"><img class="before" alt="" draggable="false" hidden></div>
+    <input type="range" class="wipe" min="0" max="100" value="50" step="0.5"
+           aria-label="Wipe between the original, at the left, and the edit" hidden>
+    <figcaption>Edited</figcaption>
+    <span class="times" title="Drawing on the server, and from the move to the picture"></span>
+  </figure>
+  <div class="tools" role="toolbar" aria-label="Compare">
+    <button type="button" class="button hold" title="Or hold the picture, or the O key">
+      Hold for original</button>
+    <button type="button" class="button wiping" aria-pressed="false">Wipe</button>
+    <button type="button" class="button zoom" aria-pressed="false">Zoom to face</button>
+    <button type="button" class="button pin" disabled>Pin this edit</button>
+  </div>
+</div>
+"""
