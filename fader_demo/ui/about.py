@@ -16,7 +16,14 @@ NOTED = 0.5
 
 
 def about_panel(card: ModelCard, schema: AttributeSchema) -> gr.Markdown:
-    return gr.Markdown(described(card, schema), elem_id="about")
+    """The text, in a frame that scrolls where tables are wider than the page."""
+    with gr.HTML(
+        html_template='<div class="frame" tabindex="0">@children</div>',
+        js_on_load=None,
+        apply_default_css=False,
+        elem_id="about",
+    ):
+        return gr.Markdown(described(card, schema))
 
 
 def described(card: ModelCard, schema: AttributeSchema) -> str:

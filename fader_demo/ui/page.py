@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,17 +117,17 @@ class Page:
         with gr.Tabs(elem_id="panels"):
             with gr.Tab("Strengths") as strip_tab:
                 self.strip = Strip(schema)
-            with gr.Tab("Two attributes") as grid_tab:
+            with gr.Tab("Grid") as grid_tab:
                 self.grid = Grid(schema)
             with gr.Tab("Photos") as tray_tab:
                 self.tray = photo_tray()
-            with gr.Tab("What changed") as changes_tab:
+            with gr.Tab("Changes") as changes_tab:
                 self.changes = changes_panel()
-            with gr.Tab("Animate"):
+            with gr.Tab("Clip"):
                 self.animation = animation_panel()
             with gr.Tab("Share"):
                 self.sharing = sharing_panel()
-            with gr.Tab("About the model"):
+            with gr.Tab("Model"):
                 self.about = about_panel(card, schema)
         self.tabs = {
             "strip": strip_tab,
@@ -372,27 +373,38 @@ class Page:
 
     @in_plain_words
     def save_strip(
-        self, visit: Visit | None, sliders: Value, *settings: Any, event: gr.EventData
+        self,
+        visit: Visit | None,
+        sliders: Value,
+        name: str,
+        count: int,
+        low: float | None,
+        high: float | None,
+        event: gr.EventData,
     ) -> Any:
         edit = edit_of(visit, sliders)
         if not edit:
             return gr.skip()
-        image = self._strip(visit, edit, LARGE_SIDE, *settings)
-        return picture_file(
-            image, "portrait-strengths", wanted_format(event), self.download.GRADIO_CACHE
-        )
+        image = self._strip(visit, edit, LARGE_SIDE, name, count, low, high)
+        cache = self.download.GRADIO_CACHE
+        return picture_file(image, "portrait-strengths", wanted_format(event), cache)
 
     @in_plain_words
     def save_grid(
-        self, visit: Visit | None, sliders: Value, *settings: Any, event: gr.EventData
+        self,
+        visit: Visit | None,
+        sliders: Value,
+        row: str,
+        column: str,
+        count: int,
+        event: gr.EventData,
     ) -> Any:
         edit = edit_of(visit, sliders)
         if not edit:
             return gr.skip()
-        image = self._grid(visit, edit, LARGE_SIDE // 2, *settings)
-        return picture_file(
-            image, "portrait-grid", wanted_format(event), self.download.GRADIO_CACHE
-        )
+        image = self._grid(visit, edit, LARGE_SIDE // 2, row, column, count)
+        cache = self.download.GRADIO_CACHE
+        return picture_file(image, "portrait-grid", wanted_format(event), cache)
 
     @in_plain_words
     def animate(
@@ -408,10 +420,11 @@ class Page:
         editor = self._editor(visit)
         journey = asked_for(event, editor.schema)
         stops = [journey.start, journey.end, journey.start]
-        frames = editor.sweep(edit.face, stops, FRAMES, CLIP_SIDE, journey.detail)
+        # One picture more, left out: the clip begins again where it would be drawn.
+        frames = editor.sweep(edit.face, stops, FRAMES + 1, CLIP_SIDE, journey.detail)
         path = new_file(f"portrait{journey.suffix}", self.animation.GRADIO_CACHE)
         write_clip(
-            progress.tqdm(frames, total=FRAMES, desc="Drawing", unit="pictures"),
+            progress.tqdm(islice(frames, FRAMES), total=FRAMES, desc="Drawing", unit="pictures"),
             path,
             FRAMES_PER_SECOND,
         )

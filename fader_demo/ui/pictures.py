@@ -25,15 +25,21 @@ def data_uri(image: Image.Image) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def picture(name: str, alt: str, caption: str = "", source: str = "") -> gr.HTML:
+def picture(
+    name: str, alt: str, caption: str = "", source: str = "", scrolls: bool = False
+) -> gr.HTML:
     """A framed picture; its value is a data URI, or empty. source: its first value.
 
     caption: written on the picture, if anything. name, caption, alt: plain text, not markup.
+    scrolls: where it is too wide for the page, it keeps its size and can be scrolled.
     """
     label = f"<figcaption>{caption}</figcaption>" if caption else ""
     return gr.HTML(
         value=source,
-        html_template=(f'<figure class="picture"><img alt="{alt}" hidden>{label}</figure>'),
+        html_template=(
+            f'<div class="frame" {"tabindex=0" if scrolls else ""}>'
+            f'<figure class="picture"><img alt="{alt}" hidden>{label}</figure></div>'
+        ),
         js_on_load=_SHOW,
         apply_default_css=False,
         elem_id=name,

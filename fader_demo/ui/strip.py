@@ -32,7 +32,9 @@ class Strip:
             self.low = gr.Number(low, label="From", min_width=80, step=0.1)
             self.high = gr.Number(high, label="To", min_width=80, step=0.1)
             self.download = download_button("download-strip", "Save the strip")
-        self.picture = picture("strip", "The face at rising strengths of this attribute")
+        self.picture = picture(
+            "strip", "The face at rising strengths of this attribute", scrolls=True
+        )
 
     @property
     def settings(self) -> list[Any]:

@@ -17,6 +17,7 @@ from fader_demo import Editor
 from fader_demo.models import Models
 from fader_demo.ui.page import CSS, Page
 from fader_demo.ui.pictures import LIVE_SIDE
+from fader_demo.ui.visit import Visit
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def served(
 
 def photos_held(page: gr.Blocks) -> int:
     visits = page.state_holder.session_data.values()
-    return sum(value is not None for visit in visits for value in visit.state_data.values())
+    return sum(isinstance(value, Visit) for visit in visits for value in visit.state_data.values())
 
 
 def test_leaving_the_page_lets_the_photo_go(served: gr.Blocks, chromium: Browser) -> None:

@@ -95,7 +95,7 @@ def test_settings_go_out_and_come_back(
 @pytest.mark.parametrize("suffix", [".mp4", ".gif", ".webp"])
 def test_a_clip_plays_from_one_end_to_the_other(at_portrait: Visitor, suffix: str) -> None:
     page = at_portrait.page
-    at_portrait.open_tab("Animate")
+    at_portrait.open_tab("Clip")
     page.get_by_role("combobox", name="File", exact=True).select_option(suffix)
     page.get_by_role("button", name="Make the clip").click()
     link = page.get_by_role("link", name="Save the clip")
@@ -129,7 +129,7 @@ def test_a_clip_can_go_between_two_pins(at_portrait: Visitor) -> None:
     at_portrait.drag("Smiling", at_portrait.farther_end("Smiling"))
     at_portrait.wait_until(lambda: not at_portrait.is_untouched())
     pin.click()
-    at_portrait.open_tab("Animate")
+    at_portrait.open_tab("Clip")
     page.get_by_role("combobox", name="What moves").select_option("from one edit to another")
     page.get_by_role("combobox", name="From").select_option("Pin 1")
     page.get_by_role("combobox", name="To", exact=True).select_option("Pin 1")
