@@ -8,6 +8,7 @@ in assets/); MCP=1 offers the endpoints as tools of the Model Context Protocol t
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from fader_demo import ModelError
 from fader_demo.models import Models, find_models
 from fader_demo.ui.page import CSS, THEME, Page
 from fader_demo.ui.photo import MAX_MEGABYTES
+from fader_demo.ui.temporary import temporary_folder
 
 ROOT = Path(__file__).parent
 ASSETS = ROOT / "assets"
@@ -22,11 +24,16 @@ EXAMPLES = sorted((ASSETS / "examples").glob("*.[jp][pn]g"))
 
 
 def main() -> None:
-    host, port = os.environ.get("HOST"), os.environ.get("PORT")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # or no folder would be cleared away
     try:
         models = Models(find_models(ASSETS, os.environ.get("FADER_MODELS")))
     except ModelError as error:
         sys.exit(f"Fader cannot start. {error}")
+    with temporary_folder():
+        serve(models, os.environ.get("HOST"), os.environ.get("PORT"))
+
+
+def serve(models: Models, host: str | None, port: str | None) -> None:
     page = Page(models, EXAMPLES).build()
     page.launch(
         server_name=host,
@@ -43,7 +50,10 @@ def main() -> None:
         mcp_server=os.environ.get("MCP") == "1",
     )
     print(f"Fader is ready: open {page.local_url}", flush=True)
-    page.block_thread()
+    try:
+        page.block_thread()
+    finally:
+        page.close(verbose=False)
 
 
 if __name__ == "__main__":

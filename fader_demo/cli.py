@@ -6,12 +6,10 @@ from __future__ import annotations
 
 import argparse
 import glob
-import io
 import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
@@ -169,8 +167,7 @@ def name_targets(photos: Sequence[Path], folder: Path, ending: str) -> list[Path
 def _editor(options: argparse.Namespace) -> Editor:
     from fader_demo.editor import Editor
 
-    with redirect_stdout(io.StringIO()):  # on which the Hub's library chats
-        return Editor.from_pretrained(options.model)
+    return Editor.from_pretrained(options.model)
 
 
 def _open(editor: Editor, photo: Path, number: int | None) -> list[Face]:

@@ -11,8 +11,10 @@ is spent on it.
 from __future__ import annotations
 
 import inspect
+import io
 import json
 import re
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -87,7 +89,8 @@ def _load(model_class: type[Model], folder: Path) -> Model:
     _check_config(model_class, config, folder / CONFIG_FILE)
     skeleton = _skeleton(model_class, config, folder / CONFIG_FILE)
     _check_weights(skeleton, folder / WEIGHTS_FILE)
-    model = model_class.from_pretrained(str(folder), strict=True)
+    with redirect_stdout(io.StringIO()):  # on which the mixin says that it loads
+        model = model_class.from_pretrained(str(folder), strict=True)
     if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
         raise ModelError(f"{folder / WEIGHTS_FILE} holds weights that are not finite numbers.")
     return model

@@ -24,10 +24,13 @@ class Guidance:
     """Edits shown to a critic, from step ``start`` on, their weight rising over rise_steps.
 
     What the latent discriminator leaves in the latent, the decoder need not take from the code;
-    the critic makes it listen, and keeps what it draws like photos.
+    the critic makes it listen, and keeps what it draws like photos. sparsity: weight of the mean
+    absolute change, which leaves alone what the critic does not ask to be changed (the residual
+    images of Shen and Liu, arXiv 1612.05363).
     """
 
     weight: float = 0.0
+    sparsity: float = 0.0
     start: int = 0
     rise_steps: int = 1
     critic_width: int = 32
@@ -131,7 +134,10 @@ class FaderTask:
             edited = blend(rebuilt.detach(), decoded[0]).apply(images)
             logged["loss/critic"] = self._update_critic(images, labels, edited.detach(), edit)
             logged["loss/edit"] = self._edit_loss(edited, edit)
-            loss = loss + self.objective.guidance.weight_at(step) * logged["loss/edit"]
+            logged["loss/change"] = F.l1_loss(decoded[0].float(), rebuilt.detach().float())
+            guidance = self.objective.guidance
+            loss = loss + guidance.weight_at(step) * logged["loss/edit"]
+            loss = loss + guidance.sparsity * logged["loss/change"]
         self._update("fader", self.fader, loss)
         self.average.update_parameters(self.accelerator.unwrap_model(self.fader))
         return logged

@@ -57,9 +57,6 @@ CSS = [Path(__file__).with_name("page.css"), Path(__file__).with_name("changes.c
 AT_ONCE = 2
 """Pictures that are drawn, and photos that are opened, at the same time; others take turns."""
 
-SWEEP = (60, 300)
-"""Every how many seconds files are deleted, and from what age. An upload is read as it arrives."""
-
 SMALL_SIDE, LARGE_SIDE = 224, 512
 """Pixels of a face's side: where several are shown, and where they are saved."""
 
@@ -77,7 +74,7 @@ class Page:
         self.greeting = editor.open(self.examples[0]) if self.examples else None
 
     def build(self) -> gr.Blocks:
-        with UploadsOnly(title="Fader", analytics_enabled=False, delete_cache=SWEEP) as page:
+        with UploadsOnly(title="Fader", analytics_enabled=False) as page:
             self._render()
             self._listen(page)
             add_endpoints(self.models, self.animation.GRADIO_CACHE)

@@ -72,8 +72,9 @@ _TEMPLATE = """
     <button type="button" class="button hold" title="Or hold the picture, or the O key">
       Hold for original</button>
     <button type="button" class="button wiping" aria-pressed="false">Wipe</button>
-    <button type="button" class="button zoom" aria-pressed="false">Zoom to face</button>
-    <button type="button" class="button pin" disabled>Pin this edit</button>
+    <button type="button" class="button zoom" aria-pressed="false"
+            aria-label="Zoom to face">Zoom</button>
+    <button type="button" class="button pin" disabled aria-label="Pin this edit">Pin</button>
   </div>
 </div>
 """

@@ -160,7 +160,7 @@ def _blending() -> str:
     return f"""<fieldset><legend>Blending</legend>
       <div class="fader" id="slider-detail" data-unit="">
         <label for="control-detail">Detail</label>
-        <span class="start" id="start-detail">0 drawn anew, 1 all of the photo's</span>
+        <span class="start" id="start-detail">1 is all of the photo's</span>
         <input type="number" class="number" {span} aria-label="Detail as a number" disabled>
         <button type="button" class="reset" disabled aria-label="Reset detail"
                 title="Back to where it started">↺</button>

@@ -50,7 +50,8 @@ def editor(model_folder: Path) -> Editor:
 def address(
     model_folder: Path, tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """The running app, with a second model to choose."""
+    """The running app, with a second model to choose. It must leave no file behind."""
+    temporary = tmp_path_factory.mktemp("gradio")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -58,7 +59,7 @@ def address(
         "HOST": "127.0.0.1",
         "PORT": str(port),
         "FADER_MODELS": f"{model_folder},{tiny_model_folder}",
-        "GRADIO_TEMP_DIR": str(tmp_path_factory.mktemp("gradio")),
+        "GRADIO_TEMP_DIR": str(temporary),
         "HF_HUB_OFFLINE": "1",
     }
     app = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=os.environ | settings)
@@ -68,6 +69,7 @@ def address(
     finally:
         app.terminate()
         app.wait(timeout=30)
+        assert [path for path in temporary.rglob("*") if path.is_file()] == []
 
 
 def _once_it_answers(address: str, app: subprocess.Popen[bytes]) -> str:
