@@ -1,5 +1,6 @@
 # make demo   serve the editor at http://HOST:PORT
 # make test   lint, types, unit tests and browser tests
+# make bench  what opening a photo and moving a slider cost
 # make train  prepare CELEBA, train a model in RUN and put it into MODEL
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ CONFIG ?= train/configs/faces.yaml
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint browser train
+.PHONY: demo test lint browser bench train
 
 demo: .venv/demo
 	HOST=$(HOST) PORT=$(PORT) $(BIN)/python app.py
@@ -26,6 +27,9 @@ lint: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: .venv/test
+	$(BIN)/python -m tests.bench.speed
 
 train: .venv/train
 	$(BIN)/python -m train.prepare --celeba $(CELEBA) --out $(DATA)

@@ -12,9 +12,11 @@ import signal
 import sys
 from pathlib import Path
 
+import torch
+
 from fader_demo import ModelError
 from fader_demo.models import Models, find_models
-from fader_demo.ui.page import CSS, THEME, Page
+from fader_demo.ui.page import AT_ONCE, CSS, THEME, Page
 from fader_demo.ui.photo import MAX_MEGABYTES
 from fader_demo.ui.temporary import temporary_folder
 
@@ -24,6 +26,8 @@ EXAMPLES = sorted((ASSETS / "examples").glob("*.[jp][pn]g"))
 
 
 def main() -> None:
+    # Threads that wait for one another on busy cores cost more than they save.
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // AT_ONCE))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # or no folder would be cleared away
     try:
         models = Models(find_models(ASSETS, os.environ.get("FADER_MODELS")))

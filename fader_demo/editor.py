@@ -15,6 +15,7 @@ from torch import Tensor
 from fader_demo import faces, sheets
 from fader_demo.attributes import Attribute, AttributeSchema, Value
 from fader_demo.blending import DETAIL, Change, blend
+from fader_demo.decoding import FoldedDecoder
 from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
 from fader_demo.photos import PhotoSource, read_photo
@@ -36,6 +37,7 @@ class Face:
     alignment: where the aligned face lies in the photo.
     aligned: the face cut out, S x S, as the encoder saw it.
     latent: (C, h, w), made once.
+    prepared: what the decoder's first layer makes of the latent, whatever the values.
     values: the estimated attributes, where the sliders start.
     unedited: (3, S, S) in [-1, 1], the latent decoded at ``values``. What an edit changes is
     measured from here.
@@ -48,6 +50,7 @@ class Face:
     alignment: faces.Alignment
     aligned: Image.Image
     latent: Tensor
+    prepared: Tensor
     values: dict[str, float]
     unedited: Tensor
     profile: bytes | None = None
@@ -101,6 +104,7 @@ class Editor:
     ) -> None:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.fader = fader.to(self.device).eval()
+        self.decoder = FoldedDecoder(self.fader)
         self.estimator = estimator.to(self.device).eval()
         self.aligner = faces.FaceAligner(fader.image_size)
 
@@ -165,7 +169,7 @@ class Editor:
 
     def reconstruct(self, face: Face, values: Mapping[str, Value] | None = None) -> Image.Image:
         """What the decoder alone draws, S x S: for evaluation, and to see what the model knows."""
-        decoded = self._decode(face.latent, [self._complete(face, values or {})])[0]
+        decoded = self._decode(face.prepared, [self._complete(face, values or {})])[0]
         return _to_image((decoded + 1) * 127.5)
 
     def paste(
@@ -279,8 +283,11 @@ class Editor:
         image = _to_tensor(aligned).to(self.device)
         values = self._estimate(image)
         latent = self.fader.encode(image, self.schema.table(values).to(self.device))[0]
-        unedited = self._decode(latent, [values])[0]
-        return Face(photo, found, index, alignment, aligned, latent, values, unedited, profile)
+        prepared = self.decoder.prepare(latent)
+        unedited = self._decode(prepared, [values])[0]
+        return Face(
+            photo, found, index, alignment, aligned, latent, prepared, values, unedited, profile
+        )
 
     def _estimate(self, image: Tensor) -> dict[str, float]:
         """Aligned face (1, 3, S, S) -> values, held within the sliders."""
@@ -309,10 +316,10 @@ class Editor:
         return rows
 
     @torch.inference_mode()
-    def _decode(self, latent: Tensor, rows: Sequence[Mapping[str, float]]) -> Tensor:
-        """One latent (C, h, w) at N complete sets of values -> (N, 3, S, S) in [-1, 1]."""
-        table = torch.cat([self.schema.table(row) for row in rows]).to(latent.device)
-        return self.fader.decode(latent.expand(len(rows), -1, -1, -1), table)
+    def _decode(self, prepared: Tensor, rows: Sequence[Mapping[str, float]]) -> Tensor:
+        """One prepared latent at N complete sets of values -> (N, 3, S, S) in [-1, 1]."""
+        table = torch.cat([self.schema.table(row) for row in rows]).to(self.device)
+        return self.decoder.decode(prepared, table)
 
     def _rendered(
         self, face: Face, rows: Sequence[dict[str, float]], size: int, detail: float
@@ -339,7 +346,7 @@ class Editor:
         edited = [row for row in rows if row != face.values]
         if not edited:
             return [None] * len(rows)
-        decoded = self._decode(face.latent, edited)
+        decoded = self._decode(face.prepared, edited)
         change = blend(face.unedited[None], decoded, detail)
         change = Change(change.keep.cpu(), change.drawn.cpu())
         each = (change[i : i + 1] for i in range(len(edited)))
@@ -368,7 +375,7 @@ def _pasted(change: Change | None, face: Face, max_side: int | None) -> Image.Im
     Its pixels are sRGB, so that the profile of the photo's file stays behind.
     """
     photo = face.photo_at(max_side)
-    pixels = np.array(photo)
+    pixels = np.asarray(photo)
     if change is not None:
         keep, drawn = change.in_levels.keep[0, 0], change.in_levels.drawn[0]
         alignment = face.alignment.scaled(max(photo.size) / max(face.photo.size))

@@ -8,8 +8,12 @@ which must lie outside the repository's tracked files: they show people of the d
 
 metrics.json: {"split", "faces", "people", "reconstruction": {measure: figure},
 "identity": {pair: mean cosine, "unchanged_rank_correlation": number},
-"attributes": {name: {measure: figure or number}}}; a figure is {"mean", "low", "high"}, the ends
-of a 95 % interval from a bootstrap over people. The functions below say what they measure.
+"attributes": {name: {measure: figure or number, "half_cross": {direction: strength or null},
+"kid": {what: {"kid", "n"}}}}, "whole_photos": {"faces", "not_found", "attributes": {name: {measure:
+figure or number}}}}; a figure is {"mean", "low", "high"}, the ends of a 95 % interval from a
+bootstrap over people. The functions that measure say what. KID is on the judge's features, not
+Inception's: it compares within the table only. "whole_photos" is there with --photos alone, the
+folder of the photos that the faces were prepared from.
 
 Edits start at the estimated values, as a visitor's do, and are read by a judge (``train.judge``),
 which is trained first where --judge holds none yet: some minutes, resumed if interrupted.
@@ -20,7 +24,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,23 +43,35 @@ from torchmetrics.functional.regression import spearman_corrcoef
 from torchvision.utils import make_grid
 from tqdm import tqdm
 
-from fader_demo.attributes import Attribute, AttributeSchema, SchemaError
+from fader_demo.attributes import SchemaError
 from fader_demo.blending import blend
+from fader_demo.editor import Editor
 from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
 from fader_demo.pretrained import ModelError, load_model
 from fader_demo.readings import unchanged
+from train.bootstrap import Figure, People
 from train.config import Config, ConfigError
 from train.data import DatasetError, PreparedFaces, encode
+from train.edits import (
+    BATCH,
+    DIRECTIONS,
+    Direction,
+    Edits,
+    binary,
+    crossed,
+    starts,
+    swaps,
+    targets,
+)
 from train.estimation import balanced_accuracy
 from train.identity import FaceEmbedder
 from train.judge import Judge, trained_judge
 from train.probe import probe_auc, slider_ends
+from train.realism import realism_figures
 from train.trainer import CheckpointError, TrainingDiverged
+from train.whole_photos import PhotoSample, whole_photo_figures
 
-Figure = dict[str, float]
-BATCH = 64
-RESAMPLES = 1_000
 EMBEDDED = 60
 """Faces whose identity is compared."""
 STRENGTHS = 6
@@ -73,6 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder from train.prepare")
     parser.add_argument("--judge", type=Path, default=Path("runs/judge"), help="made if not there")
     parser.add_argument("--split", choices=("validation", "test"), default="validation")
+    parser.add_argument("--photos", type=Path, help="folder of whole photos: edits them as well")
     parser.add_argument("--sheets", type=Path, help="folder for contact sheets of edits")
     parser.add_argument("--shown", type=int, default=12, help="faces on a contact sheet")
     options = parser.parse_args(arguments)
@@ -83,6 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             PreparedFaces(options.data, split, fader.schema, config.columns)
             for split in ("train", "validation", "test")
         )
+        faces = validation if options.split == "validation" else test
+        photos = PhotoSample.of(faces, options.photos) if options.photos else None
         judge = trained_judge(
             config.attributes,
             config.judge,
@@ -101,8 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ) as error:
         print(f"train.evaluate: {error}", file=sys.stderr)
         return 2
-    faces = validation if options.split == "validation" else test
-    metrics = evaluate(fader, estimator, judge, train.thinned(PROBED_FACES), faces)
+    metrics = evaluate(fader, estimator, judge, train.thinned(PROBED_FACES), faces, photos)
     (options.model / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
     print(table(metrics))
     if options.sheets:
@@ -117,6 +136,7 @@ def evaluate(
     judge: Judge,
     train: PreparedFaces,
     faces: PreparedFaces,
+    photos: PhotoSample | None = None,
 ) -> dict[str, Any]:
     """All figures, in the shape of metrics.json."""
     train.read_values(estimator)
@@ -125,7 +145,7 @@ def evaluate(
     people = People(faces.people)
     edits = Edits(fader, judge, faces, latents)
     references, identity = identity_figures(edits)
-    return {
+    metrics: dict[str, Any] = {
         "split": faces.split,
         "faces": len(faces),
         "people": people.count,
@@ -137,43 +157,14 @@ def evaluate(
             edit_figures(edits, people),
             response_figures(edits, people),
             identity,
+            realism_figures(edits, train),
             invariance(fader, train, faces, latents),
         ),
     }
-
-
-class People:
-    """Bootstrap over people: whoever is drawn comes with all their photos."""
-
-    def __init__(self, names: Sequence[str], seed: int = 0) -> None:
-        _, members = np.unique(np.array(names), return_inverse=True)
-        self.count = int(members.max()) + 1
-        random = np.random.default_rng(seed)
-        drawn = random.integers(0, self.count, (RESAMPLES, self.count))
-        draws = np.stack([np.bincount(row, minlength=self.count) for row in drawn])
-        self._weights = draws[:, members]
-
-    def mean(self, values: Tensor | np.ndarray) -> Figure:
-        """Mean over faces (N,) with its 95 % interval; NaNs are faces that do not count."""
-        values = np.asarray(values, dtype=np.float64)
-        counted = ~np.isnan(values)
-        weights = self._weights[:, counted]
-        totals = np.maximum(weights.sum(1), 1)
-        return _figure(float(np.nanmean(values)), weights @ values[counted] / totals)
-
-    def statistic(
-        self, measure: Callable[[Tensor, Tensor], float], scores: Tensor, truth: Tensor
-    ) -> Figure:
-        """A statistic of scores and truth (N,), with the interval of its resamples."""
-        faces = np.arange(len(scores))
-        draws = [np.repeat(faces, weights) for weights in self._weights[:200]]
-        resampled = [measure(scores[rows], truth[rows]) for rows in draws]
-        return _figure(measure(scores, truth), np.array(resampled))
-
-
-def _figure(mean: float, resampled: np.ndarray) -> Figure:
-    low, high = np.nanpercentile(resampled, [2.5, 97.5])
-    return {"mean": round(mean, 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+    if photos:
+        editor = Editor(fader, estimator, next(fader.parameters()).device)
+        metrics["whole_photos"] = whole_photo_figures(editor, judge, photos)
+    return metrics
 
 
 def reconstruction(edits: Edits, people: People) -> dict[str, Figure]:
@@ -195,45 +186,13 @@ def reading_figures(
 ) -> dict[str, dict[str, Figure]]:
     """Balanced accuracy, cut half way between the average faces of either label, and AUC."""
     result = {}
-    for index, attribute in _binary(faces.schema):
+    for index, attribute in binary(faces.schema):
         score, truth = scores[:, index], faces.labels[:, index].long()
         result[attribute.name] = {
             f"{who}_balanced_accuracy": people.statistic(balanced_accuracy, score, truth),
             f"{who}_auc": people.statistic(_auc, score, truth),
         }
     return result
-
-
-class Edits:
-    """Edits of the faces of a split, as the product shows them, and what the judge reads there."""
-
-    def __init__(self, fader: Fader, judge: Judge, faces: PreparedFaces, latents: Tensor) -> None:
-        self.fader = fader
-        self.judge = judge
-        self.faces = faces
-        self.latents = latents
-        self.photos = self._judged(lambda part: faces.batch(part).images)
-        with torch.inference_mode():
-            parts = torch.arange(len(faces)).split(BATCH)
-            self.unedited = torch.cat([fader.decode(latents[p], faces.values[p]) for p in parts])
-
-    def scores(self, index: int, strength: float) -> Tensor:
-        """Scores (N, attributes) of every face with attribute ``index`` moved to ``strength``."""
-        return self._judged(lambda part: self.edited(part, index, strength))
-
-    @torch.inference_mode()
-    def edited(self, part: Tensor, index: int, strength: float) -> Tensor:
-        """The photos at ``part``, edited as the product edits them: (n, 3, S, S) in [-1, 1]."""
-        values = self.faces.values[part].clone()
-        values[:, index] = strength
-        decoded = self.fader.decode(self.latents[part], values)
-        photos = self.faces.batch(part).images
-        return blend(self.unedited[part], decoded).apply(photos).clamp(-1, 1)
-
-    @torch.inference_mode()
-    def _judged(self, pictures: Callable[[Tensor], Tensor]) -> Tensor:
-        parts = torch.arange(len(self.faces)).split(BATCH)
-        return torch.cat([self.judge.scores(pictures(part)) for part in parts])
 
 
 def edit_figures(edits: Edits, people: People) -> dict[str, dict[str, Any]]:
@@ -246,30 +205,23 @@ def edit_figures(edits: Edits, people: People) -> dict[str, dict[str, Any]]:
     """
     result: dict[str, dict[str, Any]] = {}
     schema = edits.faces.schema
-    for index, attribute in tqdm(list(_binary(schema)), desc="Edits", leave=False):
+    for index, attribute in tqdm(list(binary(schema)), desc="Edits", leave=False):
         figures = result.setdefault(attribute.name, {"side_effects": {}})
-        for direction, label, end in (
-            ("on", 1.0, attribute.slider[1]),
-            ("off", 0.0, attribute.slider[0]),
-        ):
-            starts = (edits.photos[:, index] < 0.5) == (direction == "on")
-            if not starts.any():
+        for direction in DIRECTIONS:
+            before = edits.photos[:, index]
+            if not starts(before, direction).any():
                 continue
-            for place, strength in (("label", label), ("end", end)):
+            for place, strength in targets(attribute, direction).items():
                 scores = edits.scores(index, strength)
-                crossed = ((scores[:, index] > 0.5) == (direction == "on")).double()
-                figures[f"{direction}_at_{place}"] = people.mean(_only(crossed, starts))
-            change = (scores - edits.photos)[starts].mean(0)
+                carried = crossed(before, scores[:, index], direction)
+                figures[f"{direction}_at_{place}"] = people.mean(carried)
+            change = (scores - edits.photos)[starts(before, direction)].mean(0)
             figures["side_effects"][direction] = {
                 other.name: round(change[column].item(), 3)
-                for column, other in _binary(schema)
+                for column, other in binary(schema)
                 if column != index
             }
-        for place in ("label", "end"):
-            ways = [figures.get(f"{direction}_at_{place}") for direction in ("on", "off")]
-            known = [way["mean"] for way in ways if way]
-            if known:
-                figures[f"swap_at_{place}"] = round(sum(known) / len(known), 4)
+        figures |= swaps(figures)
     return result
 
 
@@ -278,11 +230,12 @@ def response_figures(edits: Edits, people: People) -> dict[str, dict[str, Any]]:
 
     "spearman": rank correlation of strength and judged score, the mean over faces. "monotone":
     share of faces whose score never falls as the strength rises. "response": the mean score at
-    each strength.
+    each strength. "half_cross": for either direction the strength at which half of the faces that
+    start on the other side of 0.5 have crossed it, None if they do so nowhere on the slider.
     """
     result: dict[str, dict[str, Any]] = {}
     for index, attribute in tqdm(
-        list(_binary(edits.faces.schema)), desc="Slider response", leave=False
+        list(binary(edits.faces.schema)), desc="Slider response", leave=False
     ):
         strengths = torch.linspace(*attribute.slider, STRENGTHS)
         scores = torch.stack([edits.scores(index, s)[:, index] for s in strengths.tolist()], 1)
@@ -296,8 +249,29 @@ def response_figures(edits: Edits, people: People) -> dict[str, dict[str, Any]]:
                 f"{strength:g}": round(mean, 3)
                 for strength, mean in zip(strengths.tolist(), scores.mean(0).tolist(), strict=True)
             },
+            "half_cross": {
+                direction: _half_cross(edits.photos[:, index], strengths, scores, direction)
+                for direction in DIRECTIONS
+            },
         }
     return result
+
+
+def _half_cross(
+    before: Tensor, strengths: Tensor, scores: Tensor, direction: Direction
+) -> float | None:
+    """Where half of the faces have crossed, from scores (N, K) at rising strengths (K,).
+
+    The share that has crossed is taken to be linear between two strengths.
+    """
+    if direction == "off":
+        strengths, scores = strengths.flip(0), scores.flip(1)
+    shares = crossed(before[:, None], scores, direction).nanmean(0).tolist()
+    steps = zip(pairwise(strengths.tolist()), pairwise(shares), strict=True)
+    for (start, end), (fewer, more) in steps:
+        if fewer < 0.5 <= more:
+            return round(start + (end - start) * (0.5 - fewer) / (more - fewer), 3)
+    return None
 
 
 def identity_figures(edits: Edits) -> tuple[dict[str, float], dict[str, dict[str, Any]]]:
@@ -325,7 +299,7 @@ def identity_figures(edits: Edits) -> tuple[dict[str, float], dict[str, dict[str
     }
     result: dict[str, dict[str, Any]] = {}
     alike_after, share_after = [], []
-    for index, attribute in tqdm(list(_binary(edits.faces.schema)), desc="Identity", leave=False):
+    for index, attribute in tqdm(list(binary(edits.faces.schema)), desc="Identity", leave=False):
         ends = [edits.edited(chosen, index, end) for end in attribute.slider]
         off, on = (kept(pictures) for pictures in ends)
         result[attribute.name] = {
@@ -352,33 +326,56 @@ def invariance(
 
 
 def table(metrics: dict[str, Any]) -> str:
-    """The figures as Markdown."""
+    """The figures as Markdown: how attributes are read and moved, then what else edits do."""
     psnr, ssim = (metrics["reconstruction"][name] for name in ("psnr", "ssim"))
+    attributes = {n: f for n, f in metrics["attributes"].items() if "judge_auc" in f}
     lines = [
         f"{metrics['faces']} faces of {metrics['people']} people ({metrics['split']}). "
         f"Reconstruction {psnr['mean']:.2f} dB [{psnr['low']:.2f}, {psnr['high']:.2f}], "
         f"SSIM {ssim['mean']:.3f} [{ssim['low']:.3f}, {ssim['high']:.3f}].",
         "",
         "| attribute | judge on photos | estimator on photos | on, at 1 | on, at the end "
-        "| off, at 0 | off, at the end | swap, at the ends | rank correlation "
+        "| off, at 0 | off, at the end | swap, at the labels / ends | rank correlation "
         "| probe AUC, linear / MLP |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for name, figures in metrics["attributes"].items():
-        if "judge_auc" not in figures:
-            continue
-        edits = [f"{way}_at_{place}" for way in ("on", "off") for place in ("label", "end")]
+    for name, figures in attributes.items():
+        edits = [f"{way}_at_{place}" for way in DIRECTIONS for place in ("label", "end")]
         cells = [
             name,
             _cell(figures["judge_balanced_accuracy"]),
             _cell(figures["estimator_balanced_accuracy"]),
             *(_cell(figures.get(edit)) for edit in edits),
-            f"{figures['swap_at_end']:.2f}",
+            _swaps(figures),
             _cell(figures["spearman"]),
             f"{figures['probe_linear']:.2f} / {figures['probe_mlp']:.2f}",
         ]
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *_second_table(attributes, metrics.get("whole_photos"))])
+
+
+def _second_table(
+    attributes: dict[str, dict[str, Any]], whole_photos: dict[str, Any] | None
+) -> list[str]:
+    """Where edits cross and how real they look; what is left of them after paste, if measured."""
+    kid = "edit / reconstruction / untouched photo"
+    titles = ["attribute", "half across, on / off", f"KID on, {kid}", f"KID off, {kid}"]
+    caption = "KID is on the judge's features: to be compared within this table only."
+    if whole_photos:
+        titles.append("swap after paste, at the labels / ends")
+        caption += f" After paste: {whole_photos['faces']} whole photos."
+    lines = [caption, "", "| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
+    for name, figures in attributes.items():
+        cells = [name, _listed(figures["half_cross"][way] for way in DIRECTIONS)]
+        for way in DIRECTIONS:
+            found = (
+                figures["kid"].get(f"{what}{way}") for what in ("", "reconstruction_", "untouched_")
+            )
+            cells.append(_listed((one and one["kid"] for one in found), 3))
+        if whole_photos:
+            cells.append(_swaps(whole_photos["attributes"].get(name, {})))
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
 
 
 def contact_sheets(
@@ -407,21 +404,21 @@ def contact_sheets(
     return paths
 
 
-def _binary(schema: AttributeSchema) -> Iterator[tuple[int, Attribute]]:
-    return ((index, a) for index, a in enumerate(schema) if a.kind == "binary")
-
-
 def _auc(scores: Tensor, truth: Tensor) -> float:
     return binary_auroc(scores, truth).item()
-
-
-def _only(values: Tensor, counted: Tensor) -> Tensor:
-    return torch.where(counted, values, torch.nan)
 
 
 def _merged(*parts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     names = {name: None for part in parts for name in part}
     return {name: {k: v for part in parts for k, v in part.get(name, {}).items()} for name in names}
+
+
+def _swaps(figures: dict[str, Any]) -> str:
+    return _listed(figures.get(f"swap_at_{place}") for place in ("label", "end"))
+
+
+def _listed(numbers: Iterable[float | None], digits: int = 2) -> str:
+    return " / ".join("-" if one is None else f"{one:.{digits}f}" for one in numbers)
 
 
 def _cell(figure: Figure | None) -> str:

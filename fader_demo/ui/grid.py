@@ -34,7 +34,8 @@ class Grid:
     def settings(self) -> list[Any]:
         return [self.rows, self.columns, self.count]
 
-    def for_schema(self, schema: Sequence[Attribute]) -> list[Any]:
+    @staticmethod
+    def for_schema(schema: Sequence[Attribute]) -> list[Any]:
         """Updates of `rows` and `columns` for another model."""
         return [gr.Dropdown(**choices) for choices in _choices(schema)]
 

@@ -31,7 +31,8 @@ function rounded(row, number) {
 
 function paint(row) {
   const control = controlOf(row);
-  const open = Boolean(props.value);
+  // A row of another model's panel waits for that model's values.
+  const open = Boolean(props.value) && startOf(row) !== undefined;
   for (const part of row.querySelectorAll("input, select, button")) part.disabled = !open;
   if (!open) return;
   const [start, now] = [startOf(row), nowOf(row)];

@@ -38,16 +38,22 @@ class Strip:
 
     @property
     def settings(self) -> list[Any]:
-        return [self.attribute, self.count, self.low, self.high]
+        return [self.attribute, self.count, *self.ends]
 
-    def for_attribute(self, attribute: Attribute) -> list[Any]:
-        """New ends for `low` and `high`; a categorical attribute has none."""
+    @property
+    def ends(self) -> list[Any]:
+        return [self.low, self.high]
+
+    @staticmethod
+    def for_attribute(attribute: Attribute) -> list[Any]:
+        """Updates of `ends`; a categorical attribute has none."""
         ranged = attribute.kind != "categorical"
         return [gr.Number(end, visible=ranged) for end in attribute.slider]
 
-    def for_schema(self, schema: Sequence[Attribute]) -> list[Any]:
-        """Updates of `attribute`, `low` and `high` for another model."""
-        return [gr.Dropdown(**_choices(schema)), *self.for_attribute(next(iter(schema)))]
+    @staticmethod
+    def for_schema(schema: Sequence[Attribute]) -> list[Any]:
+        """Updates of `attribute` and `ends` for another model."""
+        return [gr.Dropdown(**_choices(schema)), *Strip.for_attribute(next(iter(schema)))]
 
 
 def strengths(

@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, expect
 from visitor import NewVisitor, Visitor, decoded, distance
 
 from fader_demo import Editor, Face
-from fader_demo.ui.page import SMALL_SIDE
+from fader_demo.ui.answers import SMALL_SIDE
 from fader_demo.ui.pictures import LIVE_SIDE
 from fader_demo.ui.strip import strengths
 

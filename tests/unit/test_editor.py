@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
-from torch import nn
+from torch import Tensor, nn
 
 import fader_demo
 from fader_demo import Editor, Face, NoFaceError, SchemaError, UnreadableImageError
@@ -283,7 +284,7 @@ def test_a_grid_shows_every_pair_of_strengths(editor: Editor, face: Face) -> Non
 
 
 def test_a_large_grid_is_decoded_in_a_few_passes(editor: Editor, face: Face) -> None:
-    with _calls(editor.fader.decoder) as decoded:
+    with _decodes(editor) as decoded:
         editor.grid(face, "Smiling", np.linspace(-1, 2, 8), "Age", range(0, 90, 10), size=64)
     assert list(decoded) == [32, 32, 8]
 
@@ -332,7 +333,7 @@ def test_a_sweep_from_the_photo_starts_with_the_photo_itself(editor: Editor, fac
 
 
 def test_a_sweep_is_drawn_as_it_is_looked_at(editor: Editor, face: Face) -> None:
-    with _calls(editor.fader.decoder) as decoded:
+    with _decodes(editor) as decoded:
         frames = editor.sweep(face, [{"Age": 0}, {"Age": 90}], 1000, max_side=64)
         assert len(decoded) == 0
         next(frames)
@@ -388,7 +389,7 @@ def test_a_photo_is_encoded_once_and_a_slider_move_decodes_once(
 ) -> None:
     with _calls(editor.fader.encoder) as encoded, _calls(editor.estimator) as estimated:
         face = editor.open(astronaut)
-        with _calls(editor.fader.decoder) as decoded:
+        with _decodes(editor) as decoded:
             for strength in np.linspace(-1, 2, 100):
                 editor.render(face, {"Smiling": strength})
             assert len(decoded) == 100
@@ -398,6 +399,14 @@ def test_a_photo_is_encoded_once_and_a_slider_move_decodes_once(
             editor.paste(face, {})
             assert len(decoded) == 102
     assert len(encoded) == len(estimated) == 1
+
+
+def test_the_decoder_draws_what_the_model_draws(editor: Editor, face: Face) -> None:
+    values = face.values | {"Smiling": 2.0, "Hair": 1.0}
+    with torch.inference_mode():
+        drawn = editor.fader.decode(face.latent[None], editor.schema.table(values))[0]
+    expected = (drawn + 1).permute(1, 2, 0).numpy() * 127.5
+    assert _difference(editor.reconstruct(face, values), expected).max() < 0.51
 
 
 def test_nothing_is_kept_for_gradients(editor: Editor, face: Face) -> None:
@@ -443,3 +452,18 @@ def _calls(module: nn.Module) -> Iterator[Sequence[int]]:
         yield batches
     finally:
         hook.remove()
+
+
+@contextmanager
+def _decodes(editor: Editor) -> Iterator[Sequence[int]]:
+    """The number of faces in each decode, while this lasts; the plain decoder must not run."""
+    batches: list[int] = []
+    decode = editor.decoder.decode
+
+    def counted(prepared: Tensor, values: Tensor) -> Tensor:
+        batches.append(len(values))
+        return decode(prepared, values)
+
+    with patch.object(editor.decoder, "decode", counted), _calls(editor.fader.decoder) as plain:
+        yield batches
+    assert not plain

@@ -12,9 +12,11 @@ from small_run import ATTRIBUTES, SIZE, write_config
 from fader_demo.attributes import AttributeSchema
 from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
-from train import evaluate
+from train import evaluate, realism, whole_photos
+from train.bootstrap import People
 from train.composites import composites
 from train.data import PreparedFaces, encode
+from train.edits import Edits
 from train.estimation import balanced_accuracy
 from train.judge import Judge
 from train.probe import probe_auc
@@ -36,17 +38,23 @@ def test_one_command_writes_metrics_table_and_sheets(
     model: Path,
     config: dict,
     prepared: Path,
+    astronaut: Image.Image,
     tmp_path: Path,
     capsys: pytest.CaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(evaluate, "EMBEDDED", 4)
+    monkeypatch.setattr(realism, "FEWEST_FACES", 2)
+    monkeypatch.setattr(whole_photos, "PHOTOS", 2)
+    for name in PreparedFaces(prepared, "test", SCHEMA, {"Beard": "not No_Beard"}).ids:
+        astronaut.save(tmp_path / name)
     arguments = {
         "--model": model,
         "--config": write_config(config, tmp_path),
         "--data": prepared,
         "--judge": tmp_path / "judge",
         "--split": "test",
+        "--photos": tmp_path,
         "--sheets": tmp_path / "sheets",
         "--shown": 3,
     }
@@ -70,9 +78,17 @@ def test_one_command_writes_metrics_table_and_sheets(
     }
     assert -1 <= identity["unchanged_rank_correlation"] <= 1
     assert all(set(moved) == {"Beard"} for moved in smiling["side_effects"].values())
+    assert set(smiling["kid"]) == {
+        *("on", "reconstruction_on", "untouched_on"),
+        *("off", "reconstruction_off", "untouched_off"),
+    }
+    assert smiling["kid"]["on"]["n"] + smiling["kid"]["off"]["n"] == 40
+    assert (metrics["whole_photos"]["faces"], metrics["whole_photos"]["not_found"]) == (2, 0)
+    assert "swap_at_end" in metrics["whole_photos"]["attributes"]["Beard"]
     assert list(smiling["response"]) == ["-1", "-0.4", "0.2", "0.8", "1.4", "2"]
     output = capsys.readouterr().out
-    assert "40 faces of 20 people (test)" in output and "| Beard |" in output
+    assert "40 faces of 20 people (test)" in output and output.count("| Beard |") == 2
+    assert "swap after paste" in output
     for name in ("decoder", "product"):
         sheet = Image.open(tmp_path / "sheets" / f"{name}.png")
         assert sheet.size == (6 * (SIZE + 1) + 1, 3 * (SIZE + 1) + 1)
@@ -88,9 +104,9 @@ def test_an_edit_that_changes_nothing_scores_nothing(model: Path, prepared: Path
             upsample.conv.weight[upsample.in_channels :] = 0
     faces = PreparedFaces(prepared, "test", SCHEMA, {"Beard": "not No_Beard"})
     faces.values = torch.rand(len(faces), 2)
-    edits = evaluate.Edits(fader, judge, faces, encode(fader, faces))
+    edits = Edits(fader, judge, faces, encode(fader, faces))
     assert torch.allclose(edits.scores(0, 2.0), edits.photos, atol=1e-4)
-    figures = evaluate.edit_figures(edits, evaluate.People(faces.people))
+    figures = evaluate.edit_figures(edits, People(faces.people))
     crossed = [v for one in figures.values() for k, v in one.items() if "_at_" in k]
     assert crossed and all((v["mean"] if isinstance(v, dict) else v) == 0 for v in crossed)
 
@@ -100,12 +116,13 @@ def test_the_response_of_a_slider_is_read_along_its_length() -> None:
 
     class Known:
         faces = type("Faces", (), {"schema": SCHEMA})
+        photos = torch.zeros(2, 2)
 
         @staticmethod
         def scores(index: int, strength: float) -> torch.Tensor:
             return torch.tensor([[strength, -strength], [strength**3, -strength]])
 
-    figures = evaluate.response_figures(Known(), evaluate.People(["a", "b"]))
+    figures = evaluate.response_figures(Known(), People(["a", "b"]))
     assert figures["Smiling"]["spearman"]["mean"] == 1
     assert figures["Smiling"]["monotone"]["mean"] == 1
     assert figures["Smiling"]["response"]["2"] == 5
@@ -113,18 +130,42 @@ def test_the_response_of_a_slider_is_read_along_its_length() -> None:
     assert figures["Beard"]["monotone"]["mean"] == 0
 
 
+def test_half_the_faces_cross_where_their_scores_say() -> None:
+    """Four faces cross one after the other, between -1, -0.4, 0.2, 0.8, 1.4 and 2."""
+    crossings = torch.tensor([0.0, 0.5, 1.0, 3.0])
+
+    class Known:
+        faces = type("Faces", (), {"schema": SCHEMA})
+        photos = torch.tensor([[0.0, 1.0]]).repeat(4, 1)  # no Smiling yet, and all have Beard
+
+        @staticmethod
+        def scores(index: int, strength: float) -> torch.Tensor:
+            return (crossings < strength).float()[:, None].repeat(1, 2)
+
+    figures = evaluate.response_figures(Known(), People(["a", "b", "c", "d"]))
+    # A quarter have crossed at 0.2 and a half at 0.8.
+    assert figures["Smiling"]["half_cross"] == {"on": pytest.approx(0.8), "off": None}
+    # On the way down one never had it; at 0.8 half have lost it.
+    assert figures["Beard"]["half_cross"] == {"on": None, "off": pytest.approx(0.8)}
+
+
 def test_intervals_are_over_people_not_photos() -> None:
     random = np.random.default_rng(0)
     per_person = np.repeat(random.normal(size=25), 40)  # forty equal photos of each
-    people = evaluate.People([str(i // 40) for i in range(1000)]).mean(per_person)
-    photos = evaluate.People([str(i) for i in range(1000)]).mean(per_person)
+    people = People([str(i // 40) for i in range(1000)]).mean(per_person)
+    photos = People([str(i) for i in range(1000)]).mean(per_person)
     assert people["mean"] == photos["mean"]
     assert people["high"] - people["low"] > 3 * (photos["high"] - photos["low"])
 
 
 def test_faces_that_do_not_count_are_left_out() -> None:
-    figure = evaluate.People(["a", "b", "c"]).mean(torch.tensor([1.0, torch.nan, 1.0]))
+    figure = People(["a", "b", "c"]).mean(torch.tensor([1.0, torch.nan, 1.0]))
     assert figure["mean"] == 1.0
+
+
+def test_a_figure_of_one_person_is_no_lower_where_others_are_drawn() -> None:
+    figure = People(["a", "b", "c"]).mean(torch.tensor([torch.nan, torch.nan, 1.0]))
+    assert figure == {"mean": 1.0, "low": 1.0, "high": 1.0}
 
 
 def test_balanced_accuracy_of_always_no_is_chance() -> None:

@@ -1,0 +1,285 @@
+"""What the page answers to each of its events. Where things are on it is ``ui.page``'s matter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from PIL import Image
+
+from fader_demo.clips import write_clip
+from fader_demo.photos import PhotoError
+from fader_demo.pretrained import ModelError
+from fader_demo.readings import explain
+from fader_demo.ui.about import described
+from fader_demo.ui.animation import CLIP_SIDE, FRAMES, FRAMES_PER_SECOND, asked_for
+from fader_demo.ui.changes import shown
+from fader_demo.ui.download import new_file, offered, picture_file, wanted_format
+from fader_demo.ui.grid import Grid
+from fader_demo.ui.photo import uploaded_paths
+from fader_demo.ui.pictures import LIVE_SIDE, data_uri
+from fader_demo.ui.result import drawn
+from fader_demo.ui.sliders import Edit, at_start, edit_of, panel
+from fader_demo.ui.strip import Strip, strengths
+from fader_demo.ui.thumbnails import pressed, thumbnails
+from fader_demo.ui.tray import laid_out
+from fader_demo.ui.visit import Refusal, Visit, held, in_plain_words, tell
+
+if TYPE_CHECKING:
+    from fader_demo.editor import Editor
+    from fader_demo.models import Models
+
+Value = dict[str, Any] | None
+
+SMALL_SIDE, LARGE_SIDE = 224, 512
+"""Pixels of a face's side: where several are shown, and where they are saved."""
+
+
+class Answers:
+    """The functions behind the page; all that a visitor brought is in their Visit.
+
+    greeting: the first of the examples, opened once for everybody. cache: Gradio's folder for the
+    files that it offers.
+    """
+
+    def __init__(self, models: Models, examples: Sequence[Path], cache: str) -> None:
+        self.models = models
+        self.examples = list(examples)
+        self.cache = cache
+        editor = models.editor(models.first)
+        self.greeting = editor.open(self.examples[0]) if self.examples else None
+
+    def first_photo(self) -> str:
+        """What the page shows before it has asked for anything: a data URI, or ""."""
+        return data_uri(self.greeting.photo_at(LIVE_SIDE)) if self.greeting else ""
+
+    def _editor(self, visit: Visit | None) -> Editor:
+        return self.models.editor(visit.model if visit else self.models.first)
+
+    # Opening a face: each of these answers with `opens`' outputs.
+
+    @in_plain_words
+    def greet(self) -> tuple[Any, ...]:
+        if self.greeting is None:
+            return gr.skip()
+        *opened, sliders = self._shown(Visit(self.models.first, (self.greeting,), greeting=True))
+        return *opened, sliders | {"greeting": True}
+
+    @in_plain_words
+    def open_uploads(self, visit: Visit | None, files: Any) -> tuple[Any, ...]:
+        return self._open(visit, uploaded_paths(files))
+
+    @in_plain_words
+    def open_example(self, visit: Visit | None, event: gr.EventData) -> tuple[Any, ...]:
+        return self._open(visit, [self.examples[pressed(event, len(self.examples))]])
+
+    @in_plain_words
+    def choose_face(self, visit: Visit | None, event: gr.EventData) -> tuple[Any, ...]:
+        face = held(visit).face
+        index = pressed(event, len(face.boxes))
+        return self._shown(held(visit).with_face(self._editor(visit).choose(face, index)))
+
+    @in_plain_words
+    def choose_photo(
+        self, visit: Visit | None, sliders: Value, event: gr.EventData
+    ) -> tuple[Any, ...]:
+        index = pressed(event, len(held(visit).faces))
+        return self._shown(held(visit).chose(index), edit_of(visit, sliders))
+
+    @in_plain_words
+    def close_photo(
+        self, visit: Visit | None, sliders: Value, event: gr.EventData
+    ) -> tuple[Any, ...]:
+        index = pressed(event, len(held(visit).faces))
+        if len(held(visit).faces) < 2:
+            raise Refusal("This is the only photo that is open.")
+        return self._shown(held(visit).closed(index), edit_of(visit, sliders))
+
+    @in_plain_words
+    def choose_model(self, model: str, visit: Visit | None, sliders: Value) -> tuple[Any, ...]:
+        """The open photos with another model, the sliders that both know where they were."""
+        try:
+            editor = self.models.editor(model)
+        except ModelError as error:
+            raise Refusal(str(error)) from error
+        faces = tuple(editor.adopt(face) for face in held(visit).faces)
+        switched = Visit(model, faces, held(visit).chosen, held(visit).greeting)
+        schema, card = editor.schema, self.models.card(model)
+        *opened, _ = self._shown(switched)
+        edit = edit_of(visit, sliders)
+        value = at_start(switched, edit.moved if edit else {})
+        return (
+            *opened,
+            gr.HTML(value=value, panel=panel(schema, card, model)),
+            *Strip.for_schema(schema),
+            *Grid.for_schema(schema),
+            described(card, schema),
+        )
+
+    def _open(self, visit: Visit | None, paths: Sequence[Path]) -> tuple[Any, ...]:
+        """The photos that can be opened; of each of the others, why it can not."""
+        editor, opened = self._editor(visit), []
+        for path in paths:
+            try:
+                opened.append(editor.open(path))
+            except PhotoError as error:
+                if len(paths) == 1:
+                    raise
+                tell(f"{len(opened) + 1}. photo of {len(paths)}: {error}")
+        if not opened:
+            return gr.skip()
+        before = visit or Visit(self.models.first, ())
+        return self._shown(before.opened(tuple(opened)))
+
+    def _shown(self, visit: Visit, edit: Edit | None = None) -> tuple[Any, ...]:
+        face = visit.face
+        original = data_uri(face.photo_at(LIVE_SIDE))
+        portraits = [_portrait(face.photo, box) for box in face.boxes]
+        sliders = at_start(visit, edit.moved if edit else None)
+        return visit, original, thumbnails(portraits, face.index), sliders
+
+    # Drawing the face where the sliders stand. A move made on an earlier face draws nothing.
+
+    @in_plain_words
+    def draw(self, visit: Visit | None, sliders: Value) -> Any:
+        if visit is None:
+            return gr.skip()  # `draw_below` says why, once at the end of a drag
+        edit = edit_of(visit, sliders)
+        if not edit or not sliders:
+            return gr.skip()
+        editor = self._editor(visit)
+        return drawn(
+            edit,
+            sliders.get("at"),
+            lambda: editor.paste(edit.face, edit.values, LIVE_SIDE, edit.detail),
+        )
+
+    @in_plain_words
+    def draw_below(self, visit: Visit | None, sliders: Value, tab: str, *settings: Any) -> Any:
+        """Draws what is in sight below the editor, and leaves the rest as it is."""
+        edit = edit_of(visit, sliders)
+        if not edit:
+            return gr.skip()
+        for_strip, for_grid = settings[:4], settings[4:]
+        drawings = {
+            "strip": lambda: data_uri(self._strip(visit, edit, SMALL_SIDE, *for_strip)),
+            "grid": lambda: data_uri(self._grid(visit, edit, SMALL_SIDE // 2, *for_grid)),
+            "photos": lambda: self._tray(held(visit), edit),
+            "changes": lambda: shown(
+                explain(self._editor(visit), edit.face, edit.values, edit.detail)
+            ),
+        }
+        return tuple(draw() if name == tab else gr.skip() for name, draw in drawings.items())
+
+    @in_plain_words
+    def choose_strip(self, visit: Visit | None, name: str) -> Any:
+        return Strip.for_attribute(self._editor(visit).schema[name])
+
+    def _strip(
+        self,
+        visit: Visit | None,
+        edit: Edit,
+        size: int,
+        name: str,
+        count: int,
+        low: float | None,
+        high: float | None,
+    ) -> Image.Image:
+        editor = self._editor(visit)
+        steps = strengths(editor.schema[name], count, low, high)
+        return editor.strip(edit.face, name, steps, edit.values, size, edit.detail)
+
+    def _grid(
+        self, visit: Visit | None, edit: Edit, size: int, row: str, column: str, count: int
+    ) -> Image.Image:
+        if row == column:
+            raise Refusal("Choose two different attributes.")
+        editor = self._editor(visit)
+        down, across = (strengths(editor.schema[name], count) for name in (row, column))
+        return editor.grid(edit.face, row, down, column, across, edit.values, size, edit.detail)
+
+    def _tray(self, visit: Visit, edit: Edit) -> dict[str, Any]:
+        editor = self._editor(visit)
+        images = [editor.render(face, edit.moved, SMALL_SIDE, edit.detail) for face in visit.faces]
+        return laid_out(images, visit.chosen)
+
+    # Saving
+
+    @in_plain_words
+    def save(self, visit: Visit | None, sliders: Value, event: gr.EventData) -> Any:
+        edit = edit_of(visit, sliders)
+        if not edit:
+            return gr.skip()
+        end = wanted_format(event)
+        image = self._editor(visit).paste(edit.face, edit.values, detail=edit.detail)
+        profile = edit.face.profile
+        return picture_file(image, "portrait-edited", end, self.cache, profile)
+
+    @in_plain_words
+    def save_strip(
+        self,
+        visit: Visit | None,
+        sliders: Value,
+        name: str,
+        count: int,
+        low: float | None,
+        high: float | None,
+        event: gr.EventData,
+    ) -> Any:
+        edit = edit_of(visit, sliders)
+        if not edit:
+            return gr.skip()
+        image = self._strip(visit, edit, LARGE_SIDE, name, count, low, high)
+        return picture_file(image, "portrait-strengths", wanted_format(event), self.cache)
+
+    @in_plain_words
+    def save_grid(
+        self,
+        visit: Visit | None,
+        sliders: Value,
+        row: str,
+        column: str,
+        count: int,
+        event: gr.EventData,
+    ) -> Any:
+        edit = edit_of(visit, sliders)
+        if not edit:
+            return gr.skip()
+        image = self._grid(visit, edit, LARGE_SIDE // 2, row, column, count)
+        return picture_file(image, "portrait-grid", wanted_format(event), self.cache)
+
+    @in_plain_words
+    def animate(
+        self,
+        visit: Visit | None,
+        sliders: Value,
+        event: gr.EventData,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio finds it by its default)
+    ) -> Any:
+        edit = edit_of(visit, sliders)
+        if not edit:
+            return gr.skip()
+        editor = self._editor(visit)
+        journey = asked_for(event, editor.schema)
+        stops = [journey.start, journey.end, journey.start]
+        # One picture more, left out: the clip begins again where it would be drawn.
+        frames = editor.sweep(edit.face, stops, FRAMES + 1, CLIP_SIDE, journey.detail)
+        path = new_file(f"portrait{journey.suffix}", self.cache)
+        write_clip(
+            progress.tqdm(islice(frames, FRAMES), total=FRAMES, desc="Drawing", unit="pictures"),
+            path,
+            FRAMES_PER_SECOND,
+        )
+        return offered(path)
+
+
+def _portrait(photo: Image.Image, box: tuple[float, float, float, float]) -> Image.Image:
+    """A face with some hair and chin around it, as far as the photo goes."""
+    left, top, right, bottom = box
+    margin = 0.25 * (bottom - top)
+    corner = max(round(left - margin), 0), max(round(top - margin), 0)
+    opposite = min(round(right + margin), photo.width), min(round(bottom + margin), photo.height)
+    return photo.crop((*corner, *opposite))

@@ -1,0 +1,243 @@
+"""What the editor costs: one table, and the same in runs/bench.json. Run by ``make bench``.
+
+Everything is a median of runs in turns, so that whatever else the machine does meets all of them
+alike. "wall" is what passes on the clock, "CPU" what this process computes: on a busy machine
+compare the latter. All but start-up runs on one thread, since threads that wait for each other
+count as computing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from skimage import data
+from torch.utils.flop_counter import FlopCounterMode
+
+from fader_demo import Editor, Face, faces
+from fader_demo.blending import blend
+from fader_demo.decoding import FoldedDecoder
+from fader_demo.model import Fader
+from fader_demo.ui.pictures import LIVE_SIDE, data_uri
+
+ROOT = Path(__file__).parents[2]
+MODEL = ROOT / "assets" / "faces"
+OUT = ROOT / "runs" / "bench.json"
+
+EDIT = {"Smiling": 1.0}
+MEGAPIXELS_12 = (3464, 3464)
+
+Row = dict[str, Any]
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    editor = Editor.from_pretrained(MODEL, device="cpu")
+    photo = Image.fromarray(data.astronaut())
+    face, large = editor.open(photo), editor.open(photo.resize(MEGAPIXELS_12))
+    rows: list[Row] = []
+    for measured in (
+        lambda: decoders(editor, face),
+        attributes,
+        lambda: parts_of_a_move(editor, face),
+        lambda: moves(editor, face, large),
+        lambda: opening(editor, photo, large.photo),
+        start_up,
+    ):
+        for row in measured():
+            rows.append(row)
+            print(_line(row), flush=True)
+    OUT.parent.mkdir(exist_ok=True)
+    OUT.write_text(json.dumps({"machine": machine(), "figures": rows}, indent=2) + "\n")
+    print(f"Written to {OUT.relative_to(ROOT)}.")
+
+
+def machine() -> dict[str, Any]:
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "system": platform.platform(terse=True),
+        "cores": os.cpu_count(),
+        "torch": torch.__version__,
+        "torch threads": torch.get_num_threads(),
+    }
+
+
+def decoders(editor: Editor, face: Face) -> list[Row]:
+    """The plain decoder, the folded one, and what their multiply-adds alone would take."""
+    values = editor.schema.table(face.values | EDIT)
+    plain = partial(editor.fader.decode, face.latent[None], values)
+    folded = partial(editor.decoder.decode, face.prepared, values)
+    square = torch.rand(1024, 1024)
+    times = in_turns(
+        {
+            "decode, plain module": plain,
+            "decode, folded": folded,
+            "prepare, once a photo": partial(editor.decoder.prepare, face.latent),
+            "matrix product, 1024 x 1024 x 1024": lambda: square @ square,
+        },
+        rounds=40,
+    )
+    *rows, product = times
+    rate = 1024**3 / product["CPU ms"]  # multiply-adds per millisecond of CPU time
+    for name, decode in (("plain module", plain), ("folded", folded)):
+        count = multiply_adds(decode)
+        rows += [
+            {"figure": f"multiply-adds, {name}", "millions": count / 1e6},
+            {"figure": f"floor, {name}: multiply-adds over the rate", "CPU ms": count / rate},
+        ]
+    return [
+        *rows,
+        {"figure": "rate of a matrix product", "multiply-adds per ns of CPU": rate / 1e6},
+        {"figure": "plain module over folded", "ratio": rows[0]["CPU ms"] / rows[1]["CPU ms"]},
+    ]
+
+
+def attributes() -> list[Row]:
+    """Decoders of the shipped size with 8 and with 40 attributes, untrained."""
+    config = json.loads((MODEL / "config.json").read_text())
+    runs: dict[str, Callable[[], object]] = {}
+    counts: list[Row] = []
+    for number in (8, 40):
+        names = [{"name": f"attribute {i}"} for i in range(number)]
+        fader = Fader(**{**config, "attributes": names}).eval()
+        folded = FoldedDecoder(fader)
+        latent, values = torch.randn(fader.latent_shape), torch.zeros(1, number)
+        decode = partial(folded.decode, folded.prepare(latent), values)
+        runs |= {
+            f"decode, plain module, {number} attributes": partial(
+                fader.decode, latent[None], values
+            ),
+            f"decode, folded, {number} attributes": decode,
+            f"of it: values to code, {number} attributes": partial(fader.schema.encode, values),
+        }
+        counts.append(
+            {
+                "figure": f"multiply-adds, folded, {number} attributes",
+                "millions": multiply_adds(decode) / 1e6,
+            }
+        )
+    return in_turns(runs, rounds=40) + counts
+
+
+def parts_of_a_move(editor: Editor, face: Face) -> list[Row]:
+    """A move of a slider at the page's size, one part after the other."""
+    values = editor.schema.table(face.values | EDIT)
+    decoded = editor.decoder.decode(face.prepared, values)
+    change = blend(face.unedited[None], decoded).in_levels
+    keep, drawn = change.keep[0, 0], change.drawn[0].permute(1, 2, 0)
+    preview = face.photo_at(LIVE_SIDE)
+    alignment = face.alignment.scaled(preview.width / face.photo.width)
+    picture = editor.paste(face, EDIT, LIVE_SIDE)
+    pixels = np.array(preview)
+    return in_turns(
+        {
+            "of a move: decode": lambda: editor.decoder.decode(face.prepared, values),
+            "of a move: blend": lambda: blend(face.unedited[None], decoded).in_levels,
+            "of a move: put into the photo": lambda: faces.paste(pixels, keep, drawn, alignment),
+            "of a move: JPEG": lambda: data_uri(picture),
+        },
+        rounds=40,
+    )
+
+
+def moves(editor: Editor, face: Face, large: Face) -> list[Row]:
+    """Whole moves: what the page sends to the browser, and the photo that is downloaded."""
+    return in_turns(
+        {
+            f"move, photo of {face.photo.width} x {face.photo.height}": lambda: data_uri(
+                editor.paste(face, EDIT, LIVE_SIDE)
+            ),
+            f"move, photo of 12 megapixels at {LIVE_SIDE}": lambda: data_uri(
+                editor.paste(large, EDIT, LIVE_SIDE)
+            ),
+        },
+        rounds=20,
+    ) + in_turns(
+        {"edit of 12 megapixels, all of them": lambda: editor.paste(large, EDIT)}, rounds=5
+    )
+
+
+def opening(editor: Editor, photo: Image.Image, large: Image.Image) -> list[Row]:
+    """Opening a photo that is already in memory, and what that consists of."""
+    runs: dict[str, Callable[[], object]] = {}
+    for name, image in ((f"{photo.width} x {photo.height}", photo), ("12 megapixels", large)):
+        found = editor.aligner.detect(image)[0]
+        face = editor.open(image)
+        runs |= {
+            f"open a photo of {name}": lambda i=image: editor.open(i),
+            f"of it: detect ({name})": lambda i=image: editor.aligner.detect(i),
+            f"of it: align ({name})": lambda i=image, f=found: editor.aligner.align(i, f),
+            f"of it: align, estimate, encode ({name})": lambda f=face: editor.adopt(f),
+        }
+    return in_turns(runs, rounds=5)
+
+
+def start_up() -> list[Row]:
+    """From the command to a model that can open photos, and to a page that answers."""
+    load = f"from fader_demo import Editor; Editor.from_pretrained({str(MODEL)!r})"
+    runs = {
+        "start-up, an editor in Python": lambda: subprocess.run(
+            [sys.executable, "-c", load], cwd=ROOT, check=True
+        ),
+        "start-up, python app.py": _serve,
+    }
+    rows = in_turns(runs, rounds=3)
+    return [{key: row[key] for key in ("figure", "wall ms")} for row in rows]
+
+
+def _serve() -> None:
+    """Until the page says that it is ready."""
+    environment = {key: value for key, value in os.environ.items() if key != "PORT"}
+    with subprocess.Popen(
+        [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+    ) as app:
+        assert app.stdout is not None
+        ready = any("ready" in line for line in app.stdout)
+        app.terminate()
+    assert ready, "app.py ended before it was ready"
+
+
+def in_turns(runs: Mapping[str, Callable[[], object]], rounds: int) -> list[Row]:
+    """Median milliseconds of each, on the clock and of computing; each is run once before."""
+    wall: dict[str, list[float]] = {name: [] for name in runs}
+    cpu: dict[str, list[float]] = {name: [] for name in runs}
+    with torch.inference_mode():
+        for run in runs.values():
+            run()
+        for _ in range(rounds):
+            for name, run in runs.items():
+                began, computed = time.perf_counter(), time.process_time()
+                run()
+                wall[name].append(1000 * (time.perf_counter() - began))
+                cpu[name].append(1000 * (time.process_time() - computed))
+    return [
+        {"figure": name, "wall ms": median(wall[name]), "CPU ms": median(cpu[name])}
+        for name in runs
+    ]
+
+
+def multiply_adds(run: Callable[[], object]) -> float:
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        run()
+    return counter.get_total_flops() / 2
+
+
+def _line(row: Row) -> str:
+    figures = (f"{value:10.2f} {unit}" for unit, value in row.items() if unit != "figure")
+    return f"{row['figure']:<48}" + "  ".join(figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Edits of the faces of a split, and whether they carry a face across, as a judge sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from fader_demo.attributes import Attribute, AttributeSchema
+from fader_demo.blending import blend
+from fader_demo.model import Fader
+from train.data import PreparedFaces
+from train.judge import Judge
+
+BATCH = 64
+
+Direction = Literal["on", "off"]
+DIRECTIONS: tuple[Direction, ...] = ("on", "off")
+
+
+class Edits:
+    """Edits of the faces of a split, as the product shows them, and what the judge reads there."""
+
+    def __init__(self, fader: Fader, judge: Judge, faces: PreparedFaces, latents: Tensor) -> None:
+        self.fader = fader
+        self.judge = judge
+        self.faces = faces
+        self.latents = latents
+        self.photos = self._judged(lambda part: faces.batch(part).images)
+        with torch.inference_mode():
+            parts = torch.arange(len(faces)).split(BATCH)
+            self.unedited = torch.cat([fader.decode(latents[p], faces.values[p]) for p in parts])
+
+    def scores(self, index: int, strength: float) -> Tensor:
+        """Scores (N, attributes) of every face with attribute ``index`` moved to ``strength``."""
+        return self._judged(lambda part: self.edited(part, index, strength))
+
+    @torch.inference_mode()
+    def edited(self, part: Tensor, index: int, strength: float) -> Tensor:
+        """The photos at ``part``, edited as the product edits them: (n, 3, S, S) in [-1, 1]."""
+        values = self.faces.values[part].clone()
+        values[:, index] = strength
+        decoded = self.fader.decode(self.latents[part], values)
+        photos = self.faces.batch(part).images
+        return blend(self.unedited[part], decoded).apply(photos).clamp(-1, 1)
+
+    @torch.inference_mode()
+    def _judged(self, pictures: Callable[[Tensor], Tensor]) -> Tensor:
+        parts = torch.arange(len(self.faces)).split(BATCH)
+        return torch.cat([self.judge.scores(pictures(part)) for part in parts])
+
+
+def binary(schema: AttributeSchema) -> Iterator[tuple[int, Attribute]]:
+    """The binary attributes and their positions."""
+    return ((index, a) for index, a in enumerate(schema) if a.kind == "binary")
+
+
+def targets(attribute: Attribute, direction: Direction) -> dict[str, float]:
+    """Where an edit moves the slider: to the other "label", 1 or 0, and to its "end"."""
+    low, high = attribute.slider
+    return {"label": 1.0, "end": high} if direction == "on" else {"label": 0.0, "end": low}
+
+
+def starts(before: Tensor, direction: Direction) -> Tensor:
+    """Scores (N,) of photos -> (N,) of bool: whether an edit has to carry the face across 0.5."""
+    return (before < 0.5) == (direction == "on")
+
+
+def crossed(before: Tensor, after: Tensor, direction: Direction) -> Tensor:
+    """Scores (N,) before and after -> (N,): 1 where the face went across, 0 where it did not.
+
+    NaN where it was there before.
+    """
+    across = ((after > 0.5) == (direction == "on")).double()
+    return torch.where(starts(before, direction), across, torch.nan)
+
+
+def swaps(figures: Mapping[str, Any]) -> dict[str, float]:
+    """{"swap_at_label", "swap_at_end"}: the mean of both directions, or of the one there is."""
+    result = {}
+    for place in ("label", "end"):
+        ways = (figures.get(f"{direction}_at_{place}") for direction in DIRECTIONS)
+        known = [way["mean"] for way in ways if way]
+        if known:
+            result[f"swap_at_{place}"] = round(sum(known) / len(known), 4)
+    return result
