@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from playwright.sync_api import Browser, Playwright, sync_playwright
 from visitor import PATIENCE, NewVisitor, Visitor
 
-from fader_demo import Editor
+from fader_demo import Editor, Face
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM_FLAGS = [
@@ -146,6 +146,19 @@ def portrait(astronaut: Image.Image, tmp_path_factory: pytest.TempPathFactory) -
     photo = astronaut.resize((1024, 1024), Image.Resampling.BICUBIC)
     photo.save(path, quality=95, exif=exif)
     return path
+
+
+@pytest.fixture(scope="session")
+def face(editor: Editor, portrait: Path) -> Face:
+    """The portrait's, as the server should have opened it."""
+    return editor.open(portrait)
+
+
+@pytest.fixture
+def at_portrait(visitor: Visitor, portrait: Path) -> Visitor:
+    """Somebody new who has opened the portrait."""
+    visitor.open_photo(portrait)
+    return visitor
 
 
 @pytest.fixture(scope="session")

@@ -16,17 +16,6 @@ from fader_demo.ui.pictures import LIVE_SIDE
 from fader_demo.ui.strip import strengths
 
 
-@pytest.fixture(scope="module")
-def face(editor: Editor, portrait: Path) -> Face:
-    return editor.open(portrait)
-
-
-@pytest.fixture
-def at_portrait(visitor: Visitor, portrait: Path) -> Visitor:
-    visitor.open_photo(portrait)
-    return visitor
-
-
 @pytest.fixture(scope="session")
 def mirrored(portrait: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("photos") / "mirrored.png"

@@ -14,11 +14,6 @@ from fader_demo.ui.pictures import LIVE_SIDE
 
 
 @pytest.fixture(scope="module")
-def face(editor: Editor, portrait: Path) -> Face:
-    return editor.open(portrait)
-
-
-@pytest.fixture(scope="module")
 def editing(new_visitor: NewVisitor, portrait: Path) -> Visitor:
     visitor = new_visitor()
     visitor.open_photo(portrait)

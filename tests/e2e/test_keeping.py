@@ -16,17 +16,6 @@ from fader_demo.ui.animation import CLIP_SIDE, FRAMES
 from fader_demo.ui.pictures import LIVE_SIDE
 
 
-@pytest.fixture(scope="module")
-def face(editor: Editor, portrait: Path) -> Face:
-    return editor.open(portrait)
-
-
-@pytest.fixture
-def at_portrait(visitor: Visitor, portrait: Path) -> Visitor:
-    visitor.open_photo(portrait)
-    return visitor
-
-
 @pytest.mark.parametrize(("kind", "lost"), [("PNG", 0), ("JPEG", 3), ("WEBP", 3)])
 def test_the_download_is_the_whole_photo(
     at_portrait: Visitor, editor: Editor, face: Face, kind: str, lost: float
