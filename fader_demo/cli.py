@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -295,9 +295,7 @@ def _sweep(options: argparse.Namespace, editor: Editor, values: Values, detail: 
 
     def draw(faces: Sequence[Face], target: Path) -> None:
         side = CLIP_SIDES[options.format]
-        # One picture more, left out: the clip begins again where it would be drawn.
-        frames = editor.sweep(faces[0], [start, end, start], CLIP_FRAMES + 1, side, detail)
-        write_clip(islice(frames, CLIP_FRAMES), target)
+        write_clip(editor.loop(faces[0], start, end, CLIP_FRAMES, side, detail), target)
 
     return Task("sweep" if by_files else _for_file(attribute.name), draw)
 

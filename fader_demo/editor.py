@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 
 import numpy as np
@@ -267,6 +267,19 @@ class Editor:
         changes = self._in_batches(face, rows, detail, SWEPT_AT_ONCE)
         return (_pasted(change, face, max_side) for change in changes)
 
+    def loop(
+        self,
+        face: Face,
+        start: Mapping[str, Value],
+        end: Mapping[str, Value],
+        frames: int,
+        max_side: int | None = None,
+        detail: float = DETAIL,
+    ) -> Iterator[Image.Image]:
+        """A ``sweep`` there and back that can begin again: its last picture leads to its first."""
+        swept = self.sweep(face, [start, end, start], frames + 1, max_side, detail)
+        return islice(swept, frames)
+
     @torch.inference_mode()
     def _encode(
         self,
@@ -280,7 +293,7 @@ class Editor:
                 f"There is no face number {index}: this photo shows {len(found)}, counted from 0."
             )
         aligned, alignment = self.aligner.align(photo, found[index])
-        image = _to_tensor(aligned).to(self.device)
+        image = to_tensor(aligned).to(self.device)
         values = self._estimate(image)
         latent = self.fader.encode(image, self.schema.table(values).to(self.device))[0]
         prepared = self.decoder.prepare(latent)
@@ -358,7 +371,7 @@ def _check_detail(detail: float) -> None:
         raise ValueError(f"Detail goes from 0 to 1, not {detail}.")
 
 
-def _to_tensor(image: Image.Image) -> Tensor:
+def to_tensor(image: Image.Image) -> Tensor:
     """RGB image -> (1, 3, H, W) in [-1, 1]."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 127.5 - 1
 

@@ -9,11 +9,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-
 from fader_demo.card import ModelCard
 from fader_demo.editor import Editor
-from fader_demo.pretrained import CONFIG_FILE, FETCHED, ModelError
+from fader_demo.pretrained import CONFIG_FILE, ModelError, model_folder
 
 _logger = logging.getLogger(__name__)
 
@@ -97,12 +95,6 @@ class Models:
 
 
 def _load(source: str | Path) -> _Loaded:
-    editor = Editor.from_pretrained(source)
-    return _Loaded(editor, ModelCard.read(_folder(source), editor.schema))
-
-
-def _folder(source: str | Path) -> Path:
-    """Where a model that was loaded just now lies."""
-    if Path(source).is_dir():
-        return Path(source)
-    return Path(snapshot_download(str(source), allow_patterns=FETCHED, local_files_only=True))
+    folder = model_folder(source)
+    editor = Editor.from_pretrained(folder)
+    return _Loaded(editor, ModelCard.read(folder, editor.schema))

@@ -59,9 +59,7 @@ def load_model(source: str | Path, revision: str | None = None) -> tuple[Fader, 
 
     A folder never touches the network. Raises ModelError.
     """
-    folder = Path(source)
-    if not folder.is_dir():
-        folder = _fetch(source, revision)
+    folder = model_folder(source, revision)
     fader = _load(Fader, folder)
     estimator = _load(AttributeEstimator, folder / ESTIMATOR_FOLDER)
     if _meaning(fader.schema) != _meaning(estimator.schema):
@@ -70,6 +68,12 @@ def load_model(source: str | Path, revision: str | None = None) -> tuple[Fader, 
             f"{folder / CONFIG_FILE}: names, kinds, ranges and choices must be equal."
         )
     return fader, estimator
+
+
+def model_folder(source: str | Path, revision: str | None = None) -> Path:
+    """The folder itself, or the Hub's copy, which is fetched first. Raises ModelError."""
+    folder = Path(source)
+    return folder if folder.is_dir() else _fetch(source, revision)
 
 
 def _fetch(source: str | Path, revision: str | None) -> Path:

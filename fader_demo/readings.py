@@ -7,13 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from PIL import Image
 from torch import Tensor
-from torchvision.transforms.functional import pil_to_tensor
 
 from fader_demo.attributes import Attribute, Value
 from fader_demo.blending import DETAIL
-from fader_demo.editor import Editor, Face
+from fader_demo.editor import Editor, Face, to_tensor
 from fader_demo.estimator import anchored
 
 NOTED = 0.35
@@ -121,7 +119,7 @@ def explain(
     Raises what ``editor.render`` raises: SchemaError for names and values that cannot be right.
     """
     edited = editor.render(face, values, detail=detail)
-    before, after = (_to_tensor(picture) for picture in (face.aligned, edited))
+    before, after = (to_tensor(picture) for picture in (face.aligned, edited))
     named = {name: editor.schema[name].clamp(value) for name, value in values.items()}
     asked = {name: value for name, value in named.items() if value != face.values[name]}
     readings = _readings(editor, torch.cat([before, after]), asked)
@@ -175,11 +173,6 @@ def _probability(attribute: Attribute, logits: Tensor) -> tuple[float, float] | 
         return None
     before, after = logits.softmax(1)[:, logits[1].argmax()].tolist()
     return before, after
-
-
-def _to_tensor(picture: Image.Image) -> Tensor:
-    """RGB picture -> (1, 3, H, W) in [-1, 1]."""
-    return pil_to_tensor(picture)[None] / 127.5 - 1
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fader_demo import faces
-from fader_demo.editor import Editor, Face
+from fader_demo.editor import Editor, Face, to_tensor
 from fader_demo.photos import PhotoError
 from train.bootstrap import People
 from train.data import DatasetError, PreparedFaces
@@ -112,5 +112,4 @@ def _scores_after(editor: Editor, judge: Judge, face: Face, before: Tensor) -> T
 @torch.inference_mode()
 def _scores(judge: Judge, crops: list[Image.Image]) -> Tensor:
     """Aligned faces -> the judge's scores (N, attributes)."""
-    pixels = torch.from_numpy(np.stack([np.asarray(crop) for crop in crops]))
-    return judge.scores(pixels.permute(0, 3, 1, 2) / 127.5 - 1)
+    return judge.scores(torch.cat([to_tensor(crop) for crop in crops]))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from fader_demo.blending import DETAIL
 from fader_demo.clips import CLIP_FORMATS
+from fader_demo.ui.component import component
 from fader_demo.ui.visit import Refusal
 
 if TYPE_CHECKING:
@@ -39,13 +40,7 @@ def animation_panel() -> gr.HTML:
     Its value is a file (``ui.download.offered``), or None.
     """
     types = "".join(f'<option value="{s}">{_TYPES[s]}</option>' for s in CLIP_FORMATS)
-    return gr.HTML(
-        value=None,
-        html_template=_TEMPLATE.replace("TYPES", types),
-        js_on_load=Path(__file__).with_suffix(".js").read_text(encoding="utf-8"),
-        apply_default_css=False,
-        elem_id="animation",
-    )
+    return component(__file__, "animation", _TEMPLATE.replace("TYPES", types))
 
 
 def asked_for(event: gr.EventData, schema: AttributeSchema) -> Journey:
@@ -61,7 +56,7 @@ def asked_for(event: gr.EventData, schema: AttributeSchema) -> Journey:
         raise Refusal("Nothing moves between these two. Choose two that differ.")
     if asked.get("suffix") not in CLIP_FORMATS:
         raise Refusal("There is no such file type. Choose another.")
-    return Journey(places[0], places[1], float(asked.get("detail", 0.5)), str(asked["suffix"]))
+    return Journey(places[0], places[1], float(asked.get("detail", DETAIL)), str(asked["suffix"]))
 
 
 _TEMPLATE = """

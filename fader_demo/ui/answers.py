@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -264,12 +263,12 @@ class Answers:
             return gr.skip()
         editor = self._editor(visit)
         journey = asked_for(event, editor.schema)
-        stops = [journey.start, journey.end, journey.start]
-        # One picture more, left out: the clip begins again where it would be drawn.
-        frames = editor.sweep(edit.face, stops, FRAMES + 1, CLIP_SIDE, journey.detail)
+        frames = editor.loop(
+            edit.face, journey.start, journey.end, FRAMES, CLIP_SIDE, journey.detail
+        )
         path = new_file(f"portrait{journey.suffix}", self.cache)
         write_clip(
-            progress.tqdm(islice(frames, FRAMES), total=FRAMES, desc="Drawing", unit="pictures"),
+            progress.tqdm(frames, total=FRAMES, desc="Drawing", unit="pictures"),
             path,
             FRAMES_PER_SECOND,
         )

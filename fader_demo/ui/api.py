@@ -26,6 +26,7 @@ from fader_demo.photos import PhotoError
 from fader_demo.pretrained import ModelError
 from fader_demo.ui.download import picture_file
 from fader_demo.ui.photo import uploaded_paths
+from fader_demo.ui.strip import MOST
 from fader_demo.ui.visit import OUR_FAULT, Refusal
 
 if TYPE_CHECKING:
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-MAX_STRENGTHS = 9
-"""Faces of a strip."""
 
 _STORED = "/gradio_api/file="
 """What comes before the path in the address of a file of ours."""
@@ -174,7 +172,7 @@ class _Endpoints:
         self,
         photo: Photo,
         attribute: str,
-        strengths: Annotated[list[Value], Field(min_length=1, max_length=MAX_STRENGTHS)],
+        strengths: Annotated[list[Value], Field(min_length=1, max_length=MOST)],
         values: dict[str, Value] | None = None,
         face: Annotated[int, Field(ge=0)] = 0,
         model: str = "",

@@ -9,6 +9,7 @@ import gradio as gr
 
 from fader_demo.ui.download import download_button
 from fader_demo.ui.pictures import picture
+from fader_demo.ui.strip import choices
 
 if TYPE_CHECKING:
     from fader_demo.attributes import Attribute
@@ -37,10 +38,9 @@ class Grid:
     @staticmethod
     def for_schema(schema: Sequence[Attribute]) -> list[Any]:
         """Updates of `rows` and `columns` for another model."""
-        return [gr.Dropdown(**choices) for choices in _choices(schema)]
+        return [gr.Dropdown(**each) for each in _choices(schema)]
 
 
 def _choices(schema: Sequence[Attribute]) -> list[dict[str, Any]]:
     """What both dropdowns offer; they begin with the last and the first attribute."""
-    choices = [(attribute.label, attribute.name) for attribute in schema]
-    return [{"choices": choices, "value": choices[i][1]} for i in (-1, 0)]
+    return [choices(schema, chosen) for chosen in (-1, 0)]

@@ -59,6 +59,7 @@ class Page:
 
     def _render(self) -> None:
         examples = [Image.open(path) for path in self.answers.examples]
+        first_photo = self.answers.first_photo()
         model = self.models.first
         schema, card = self.models.editor(model).schema, self.models.card(model)
         self.visit = gr.State(None, time_to_live=KEPT_SECONDS)
@@ -76,14 +77,14 @@ class Page:
         with gr.Row(elem_id="editor"):
             with gr.Column(elem_id="source"):
                 self.original = picture(
-                    "original", "The photo as it was opened", "Original", self.answers.first_photo()
+                    "original", "The photo as it was opened", "Original", first_photo
                 )
                 with gr.Column(elem_id="ways-in"):
                     self.photo = photo_input()
                     self.example = thumbnail_row("examples", "Examples", "Example", examples)
                     self.faces = thumbnail_row("faces", "Which face?", "Face", fewest=2)
             with gr.Column(elem_id="edited"):
-                self.result = result_panel(self.answers.first_photo())
+                self.result = result_panel(first_photo)
                 self.download = download_button("download", "Download", primary=True)
                 self.pins = pin_row()
             with gr.Column(elem_id="controls"):

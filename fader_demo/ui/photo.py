@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from fader_demo.ui.component import component
 from fader_demo.ui.visit import Refusal
 
 MAX_MEGABYTES = 25
@@ -15,14 +16,7 @@ MAX_MEGABYTES = 25
 
 def photo_input() -> gr.HTML:
     """The buttons. `upload` fires once a photo has reached the server; the value is its file."""
-    return gr.HTML(
-        value=None,
-        html_template=_TEMPLATE,
-        js_on_load=Path(__file__).with_suffix(".js").read_text(encoding="utf-8"),
-        apply_default_css=False,
-        elem_id="photo",
-        max_megabytes=MAX_MEGABYTES,
-    )
+    return component(__file__, "photo", _TEMPLATE, max_megabytes=MAX_MEGABYTES)
 
 
 def uploaded_paths(value: list[dict[str, Any]] | None) -> list[Path]:

@@ -25,7 +25,7 @@ const labelOf = (name) => {
 
 function words(pin) {
   const moved = Object.entries(pin.moved).map(([name, number]) => `${labelOf(name)} ${Number(number.toFixed(2))}`);
-  if (pin.detail !== 0.5) moved.push(`Detail ${pin.detail}`);
+  if (pin.detail !== props.usual_detail) moved.push(`Detail ${pin.detail}`);
   return moved.join(", ") || "no edit";
 }
 

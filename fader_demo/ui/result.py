@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from fader_demo.ui.component import component
 from fader_demo.ui.pictures import data_uri
 
 if TYPE_CHECKING:
@@ -23,14 +23,7 @@ def result_panel(source: str) -> gr.HTML:
 
     source: what it shows until then, a data URI or "".
     """
-    return gr.HTML(
-        value=None,
-        html_template=_TEMPLATE,
-        js_on_load=Path(__file__).with_suffix(".js").read_text(encoding="utf-8"),
-        apply_default_css=False,
-        elem_id="result",
-        first=source,
-    )
+    return component(__file__, "result", _TEMPLATE, first=source)
 
 
 def drawn(edit: Edit, asked_at: float | None, draw: Callable[[], Image.Image]) -> dict[str, Any]:

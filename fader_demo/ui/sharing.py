@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import gradio as gr
+
+from fader_demo.ui.component import component
 
 
 def sharing_panel() -> gr.HTML:
     """The buttons. All happens in the browser; the file is as in ``fader_demo.settings``."""
-    return gr.HTML(
-        value=None,
-        html_template=_TEMPLATE,
-        js_on_load=Path(__file__).with_suffix(".js").read_text(encoding="utf-8"),
-        apply_default_css=False,
-        elem_id="sharing",
-    )
+    return component(__file__, "sharing", _TEMPLATE)
 
 
 _TEMPLATE = """

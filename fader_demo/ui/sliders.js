@@ -7,7 +7,7 @@
 // in answer to "fader:hello" from a panel that has just come to life.
 
 const KEY_STEPS = 5; // an arrow key moves this many of the finest steps
-const DETAIL = 0.5; // where the detail stands on its own
+const DETAIL = props.usual_detail; // where the detail stands on its own
 const DETAIL_KEY = "@detail"; // in the address, where no attribute's name begins like this
 const HISTORY = 200;
 const DEMONSTRATION_MS = 3000;

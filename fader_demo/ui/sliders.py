@@ -20,12 +20,12 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from fader_demo.blending import DETAIL
+from fader_demo.ui.component import component
 from fader_demo.ui.visit import Visit, held
 
 if TYPE_CHECKING:
@@ -54,14 +54,8 @@ class Edit:
 
 def slider_panel(schema: AttributeSchema, card: ModelCard, model: str) -> gr.HTML:
     """The panel of a model, grouped as its schema groups the attributes."""
-    return gr.HTML(
-        value=None,
-        html_template="${panel}",
-        js_on_load=Path(__file__).with_suffix(".js").read_text(encoding="utf-8"),
-        apply_default_css=False,
-        elem_id="sliders",
-        panel=panel(schema, card, model),
-    )
+    shown = panel(schema, card, model)
+    return component(__file__, "sliders", "${panel}", panel=shown, usual_detail=DETAIL)
 
 
 def at_start(visit: Visit, moved: dict[str, float] | None = None) -> dict[str, Any]:

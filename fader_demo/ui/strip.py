@@ -25,7 +25,7 @@ class Strip:
         first = next(iter(schema))
         low, high = first.slider
         with gr.Row(elem_classes="settings"):
-            self.attribute = gr.Dropdown(**_choices(schema), label="Attribute", min_width=160)
+            self.attribute = gr.Dropdown(**choices(schema), label="Attribute", min_width=160)
             self.count = gr.Slider(
                 FEWEST, MOST, _SHOWN, step=1, label="Strengths", min_width=160, buttons=[]
             )
@@ -53,7 +53,7 @@ class Strip:
     @staticmethod
     def for_schema(schema: Sequence[Attribute]) -> list[Any]:
         """Updates of `attribute` and `ends` for another model."""
-        return [gr.Dropdown(**_choices(schema)), *Strip.for_attribute(next(iter(schema)))]
+        return [gr.Dropdown(**choices(schema)), *Strip.for_attribute(next(iter(schema)))]
 
 
 def strengths(
@@ -69,6 +69,7 @@ def strengths(
     return steps
 
 
-def _choices(schema: Sequence[Attribute]) -> dict[str, Any]:
-    choices = [(attribute.label, attribute.name) for attribute in schema]
-    return {"choices": choices, "value": choices[0][1]}
+def choices(schema: Sequence[Attribute], chosen: int = 0) -> dict[str, Any]:
+    """What a dropdown of attributes is made with; ``chosen`` is the position of its first value."""
+    labelled = [(attribute.label, attribute.name) for attribute in schema]
+    return {"choices": labelled, "value": labelled[chosen][1]}

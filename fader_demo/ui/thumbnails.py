@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from PIL import Image
 
+from fader_demo.ui.component import component
 from fader_demo.ui.pictures import data_uri
 from fader_demo.ui.visit import Refusal
 
@@ -23,16 +23,8 @@ def thumbnail_row(
     title: the line above them. noun: what one of them is called. fewest: with fewer pictures than
     this there is nothing to choose, and nothing is shown.
     """
-    return gr.HTML(
-        value=thumbnails(images),
-        html_template=_TEMPLATE,
-        js_on_load=Path(__file__).with_suffix(".js").read_text(encoding="utf-8"),
-        apply_default_css=False,
-        elem_id=name,
-        title=title,
-        noun=noun,
-        fewest=fewest,
-    )
+    props = {"title": title, "noun": noun, "fewest": fewest}
+    return component(__file__, name, _TEMPLATE, thumbnails(images), **props)
 
 
 def thumbnails(images: Sequence[Image.Image], chosen: int | None = None) -> dict[str, Any]:

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from PIL import Image
 
+from fader_demo.ui.component import component
 from fader_demo.ui.pictures import data_uri
 
 
 def photo_tray() -> gr.HTML:
     """The edited faces; `select` and `remove` fire with the index of one of them."""
-    return gr.HTML(
-        value=None,
-        html_template=_TEMPLATE,
-        js_on_load=Path(__file__).with_suffix(".js").read_text(encoding="utf-8"),
-        apply_default_css=False,
-        elem_id="tray",
-    )
+    return component(__file__, "tray", _TEMPLATE)
 
 
 def laid_out(images: Sequence[Image.Image], chosen: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fader_demo import Editor, ModelError, models, pretrained
+from fader_demo import Editor, ModelError, pretrained
 from fader_demo.card import ModelCard
 from fader_demo.models import Models, find_models
 
@@ -88,7 +88,6 @@ def test_the_card_of_a_fetched_model_is_read_where_it_was_fetched_to(
         return str(tiny_model_folder)
 
     monkeypatch.setattr(pretrained, "snapshot_download", fetched)
-    monkeypatch.setattr(models, "snapshot_download", fetched)
     offered = Models(find_models(tiny_model_folder, "someone/faces"))
     known = offered.card("faces")
     assert known == ModelCard.read(tiny_model_folder, offered.editor("faces").schema)
