@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         run = Run.open(options.config, options.data, options.out)
         finished = run.fit()
+        run.accelerator.end_training()  # or processes that trained together may abort as they end
     except (ConfigError, SchemaError, DatasetError, CheckpointError, TrainingDiverged) as error:
         print(f"train.fit: {error}", file=sys.stderr)
         return 2
