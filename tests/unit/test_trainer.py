@@ -207,6 +207,7 @@ def test_two_processes_train_the_same_weights(config: dict, prepared: Path, tmp_
         "        for m in (task.fader, task.discriminator, task.average)]\n"
         "both = gather_object([sums])\n"
         "assert both[0] == both[1], both\n"
+        "run.accelerator.end_training()\n"
     )
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc_per_node", "2", *map(str, (script, path, prepared, run))]
