@@ -51,9 +51,14 @@ class Config:
         except (OSError, yaml.YAMLError) as error:
             raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
         try:
-            return _build(cls, content, "")
+            return cls.of(content)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
+
+    @classmethod
+    def of(cls, content: Any) -> Config:
+        """The configuration that nested mappings hold. Raises ConfigError."""
+        return build(cls, content)
 
     def claim(self, folder: Path) -> None:
         """Writes the configuration into a new run's folder; refuses a folder of another run."""
@@ -75,7 +80,7 @@ class Config:
         return AttributeEstimator(self.attributes, image_size=self.new_fader().image_size)
 
 
-def _build(cls: Any, content: Any, where: str) -> Any:
+def build(cls: Any, content: Any, where: str = "") -> Any:
     """A settings dataclass from nested mappings; unknown names and wrong types are errors."""
     if not isinstance(content, Mapping):
         raise ConfigError(f"{where or 'the file'} must hold settings, not {content!r}.")
@@ -94,7 +99,7 @@ def _build(cls: Any, content: Any, where: str) -> Any:
 
 def _setting(wanted: Any, value: Any, path: str) -> Any:
     if dataclasses.is_dataclass(wanted):
-        return _build(wanted, value, path)
+        return build(wanted, value, path)
     origin, options = typing.get_origin(wanted), typing.get_args(wanted)
     if origin is Literal:
         if value not in options:
@@ -109,6 +114,6 @@ def _setting(wanted: Any, value: Any, path: str) -> Any:
         return tuple(
             _setting(kind, entry, path) for kind, entry in zip(options, value, strict=True)
         )
-    if not isinstance(value, origin or wanted) or isinstance(value, bool):
+    if not isinstance(value, origin or wanted) or isinstance(value, bool) != (wanted is bool):
         raise ConfigError(f"{path} must be of type {(origin or wanted).__name__}, not {value!r}.")
     return value

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fader_demo.attributes import AttributeSchema
@@ -44,6 +45,8 @@ class PreparedFaces:
     labels (N, attributes) are the data set's. values are the labels until ``read_values`` puts
     there what an estimator reads: how broad a smile is and not just that it is one. A decoder told
     the label alone has to take the rest of the smile from the latent, which then holds on to it.
+
+    image_size: pixels a side, by default those on disk, which it has to divide.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class PreparedFaces:
         split: str,
         schema: AttributeSchema,
         columns: Mapping[str, str] | None = None,
+        image_size: int | None = None,
     ) -> None:
         folder = Path(folder)
         try:
@@ -66,6 +70,13 @@ class PreparedFaces:
             ) from error
         if len(rows) != len(self.images):
             raise DatasetError(f"{folder}: table.csv and images.npy differ in length.")
+        stored = int(self.images.shape[1])
+        self.image_size = image_size or stored
+        if stored % self.image_size:
+            raise DatasetError(
+                f"{folder} is {stored} px, of which {self.image_size} px is no whole part. Prepare "
+                f"the data with --size {self.image_size}, or set model.image_size."
+            )
         self.rows = np.array([i for i, row in enumerate(rows) if row["split"] == split])
         if not len(self.rows):
             raise DatasetError(f"{folder}: no photo is in the {split} split.")
@@ -82,15 +93,13 @@ class PreparedFaces:
     def __len__(self) -> int:
         return len(self.rows)
 
-    @property
-    def image_size(self) -> int:
-        return int(self.images.shape[1])
-
     def batch(self, indices: Tensor | np.ndarray, flip: Tensor | None = None) -> Batch:
         """The faces at ``indices`` (N,); those with ``flip`` (N,) true are mirrored."""
         indices = np.asarray(indices)
         images = torch.from_numpy(self.images[self.rows[indices]]).permute(0, 3, 1, 2)
         images = images.to(torch.float32).div_(127.5).sub_(1)
+        if images.shape[-1] > self.image_size:
+            images = F.avg_pool2d(images, images.shape[-1] // self.image_size)
         if flip is not None:
             images = torch.where(flip[:, None, None, None], images.flip(3), images)
         images = images.contiguous(memory_format=torch.channels_last)

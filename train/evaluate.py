@@ -7,10 +7,11 @@ Prints a table, writes metrics.json beside the model and contact sheets of edits
 which must lie outside the repository's tracked files: they show people of the data set.
 
 metrics.json: {"split", "faces", "people", "reconstruction": {measure: figure},
-"identity": {pair: mean cosine, "unchanged_rank_correlation": number},
-"attributes": {name: {measure: figure or number, "half_cross": {direction: strength or null},
-"kid": {what: {"kid", "n"}}}}, "whole_photos": {"faces", "not_found", "attributes": {name: {measure:
-figure or number}}}}; a figure is {"mean", "low", "high"}, the ends of a 95 % interval from a
+"identity": {pair: mean cosine, "threshold": cosine, "one_person_same": share,
+"unchanged_rank_correlation": number}, "attributes": {name: {measure: figure or number,
+"half_cross": {direction: strength or null}, "reliability": [share or null], "kid": {what: {"kid",
+"n"}}}}, "whole_photos": {"faces", "not_found", "attributes": {name: {measure: figure or number}}}};
+a figure is {"mean", "low", "high"}, the ends of a 95 % interval from a
 bootstrap over people. The functions that measure say what. KID is on the judge's features, not
 Inception's: it compares within the table only. "whole_photos" is there with --photos alone, the
 folder of the photos that the faces were prepared from.
@@ -23,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -77,6 +79,10 @@ EMBEDDED = 60
 STRENGTHS = 6
 """Positions on a slider at which its response is read, both ends among them."""
 PROBED_FACES = 12_000
+READ_AT = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Estimated values between which photos with the label are counted."""
+STRANGERS = 0.05
+"""Share of pairs of two people that are taken for one."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -98,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         fader, estimator = load_model(options.model)
         config = Config.read(options.config)
         train, validation, test = (
-            PreparedFaces(options.data, split, fader.schema, config.columns)
+            PreparedFaces(options.data, split, fader.schema, config.columns, fader.image_size)
             for split in ("train", "validation", "test")
         )
         faces = validation if options.split == "validation" else test
@@ -154,6 +160,7 @@ def evaluate(
         "attributes": _merged(
             reading_figures("estimator", faces.values, faces, people),
             reading_figures("judge", edits.photos, faces, people),
+            reliability(faces),
             edit_figures(edits, people),
             response_figures(edits, people),
             identity,
@@ -195,18 +202,41 @@ def reading_figures(
     return result
 
 
+def reliability(faces: PreparedFaces) -> dict[str, dict[str, list[float | None]]]:
+    """What an estimated value is worth: the share of photos with the label, by estimated value.
+
+    From those below READ_AT's first to those above its last, either label given the same weight.
+    """
+    edges = torch.tensor(READ_AT)
+    result = {}
+    for index, attribute in binary(faces.schema):
+        truth = faces.labels[:, index] > 0.5
+        place = torch.bucketize(faces.values[:, index].contiguous(), edges)
+        counts = [
+            torch.bincount(place[chosen], minlength=len(edges) + 1) / chosen.sum().clamp(min=1)
+            for chosen in (~truth, truth)
+        ]
+        without, with_it = counts
+        shares = (with_it / (without + with_it)).tolist()
+        result[attribute.name] = {
+            "reliability": [None if math.isnan(s) else round(s, 3) for s in shares]
+        }
+    return result
+
+
 def edit_figures(edits: Edits, people: People) -> dict[str, dict[str, Any]]:
     """For each binary attribute and direction: the share of faces that the edit carries across.
 
     The faces that count are judged to be on the other side of 0.5 before; so an editor that
     returned the photo would score 0. "label" moves the slider to 0 or 1, "end" to its end, "swap"
     is the mean of both directions. "side_effects" is the mean change of every other attribute's
-    score at the end, in units of the distance between that attribute's average faces.
+    score at the end, in units of the distance between that attribute's average faces;
+    "side_effect_ratio" what they have in the mean, over the change of the attribute itself.
     """
     result: dict[str, dict[str, Any]] = {}
     schema = edits.faces.schema
     for index, attribute in tqdm(list(binary(schema)), desc="Edits", leave=False):
-        figures = result.setdefault(attribute.name, {"side_effects": {}})
+        figures = result.setdefault(attribute.name, {"side_effects": {}, "side_effect_ratio": {}})
         for direction in DIRECTIONS:
             before = edits.photos[:, index]
             if not starts(before, direction).any():
@@ -216,11 +246,15 @@ def edit_figures(edits: Edits, people: People) -> dict[str, dict[str, Any]]:
                 carried = crossed(before, scores[:, index], direction)
                 figures[f"{direction}_at_{place}"] = people.mean(carried)
             change = (scores - edits.photos)[starts(before, direction)].mean(0)
-            figures["side_effects"][direction] = {
+            others = {
                 other.name: round(change[column].item(), 3)
                 for column, other in binary(schema)
                 if column != index
             }
+            figures["side_effects"][direction] = others
+            if own := abs(change[index].item()):
+                ratio = np.abs([*others.values()]).mean() / own
+                figures["side_effect_ratio"][direction] = round(float(ratio), 3)
         figures |= swaps(figures)
     return result
 
@@ -277,8 +311,12 @@ def _half_cross(
 def identity_figures(edits: Edits) -> tuple[dict[str, float], dict[str, dict[str, Any]]]:
     """Mean cosine of face embeddings: what an edit's is to be held against, and the edits' own.
 
-    An edit is held against its photo, at either end of each slider. "unchanged_rank_correlation",
-    over all of these edits: of cosine and ``unchanged``, the share that the page states.
+    An edit is held against its photo, at either end of each slider. "same_person": the share of
+    edits nearer to it than all but STRANGERS of the pairs of two people are to each other, the
+    "threshold"; "one_person_same" is that of two photos of one person. (dlib's own threshold, a
+    distance of 0.6, would take most of these aligned photos of two people for one.)
+    "unchanged_rank_correlation", over all of these edits: of cosine and ``unchanged``, the share
+    that the page states.
     """
     chosen = torch.linspace(0, len(edits.faces) - 1, min(EMBEDDED, len(edits.faces))).long()
     embed = FaceEmbedder()
@@ -292,7 +330,10 @@ def identity_figures(edits: Edits) -> tuple[dict[str, float], dict[str, dict[str
     people = np.array(edits.faces.people)[chosen.numpy()]
     alike = torch.from_numpy(people[:, None] == people[None, :])
     pairs = ~torch.eye(len(chosen), dtype=torch.bool)
+    threshold = cosines[~alike].quantile(1 - STRANGERS)
     references = {
+        "threshold": round(threshold.item(), 3),
+        "one_person_same": round((cosines[alike & pairs] > threshold).double().mean().item(), 3),
         "one_person": round(cosines[alike & pairs].mean().item(), 3),
         "two_people": round(cosines[~alike].mean().item(), 3),
         "reconstruction": round(kept(edits.unedited[chosen]).mean().item(), 3),
@@ -303,7 +344,11 @@ def identity_figures(edits: Edits) -> tuple[dict[str, float], dict[str, dict[str
         ends = [edits.edited(chosen, index, end) for end in attribute.slider]
         off, on = (kept(pictures) for pictures in ends)
         result[attribute.name] = {
-            "identity": {"off": round(off.mean().item(), 3), "on": round(on.mean().item(), 3)}
+            "identity": {"off": round(off.mean().item(), 3), "on": round(on.mean().item(), 3)},
+            "same_person": {
+                "off": round((off > threshold).double().mean().item(), 3),
+                "on": round((on > threshold).double().mean().item(), 3),
+            },
         }
         alike_after += [off, on]
         share_after += [unchanged(images, pictures) for pictures in ends]
@@ -351,7 +396,8 @@ def table(metrics: dict[str, Any]) -> str:
             f"{figures['probe_linear']:.2f} / {figures['probe_mlp']:.2f}",
         ]
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", *_second_table(attributes, metrics.get("whole_photos"))])
+    second = _second_table(attributes, metrics.get("whole_photos"))
+    return "\n".join([*lines, "", *second, "", *_reliability_table(attributes)])
 
 
 def _second_table(
@@ -359,14 +405,28 @@ def _second_table(
 ) -> list[str]:
     """Where edits cross and how real they look; what is left of them after paste, if measured."""
     kid = "edit / reconstruction / untouched photo"
-    titles = ["attribute", "half across, on / off", f"KID on, {kid}", f"KID off, {kid}"]
+    titles = [
+        "attribute",
+        "half across, on / off",
+        "monotone",
+        "side effects, on / off",
+        "same person, on / off",
+        f"KID on, {kid}",
+        f"KID off, {kid}",
+    ]
     caption = "KID is on the judge's features: to be compared within this table only."
     if whole_photos:
         titles.append("swap after paste, at the labels / ends")
         caption += f" After paste: {whole_photos['faces']} whole photos."
     lines = [caption, "", "| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
     for name, figures in attributes.items():
-        cells = [name, _listed(figures["half_cross"][way] for way in DIRECTIONS)]
+        cells = [
+            name,
+            _listed(figures["half_cross"][way] for way in DIRECTIONS),
+            f"{figures['monotone']['mean']:.2f}",
+            _listed(figures["side_effect_ratio"].get(way) for way in DIRECTIONS),
+            _listed(figures["same_person"][way] for way in DIRECTIONS),
+        ]
         for way in DIRECTIONS:
             found = (
                 figures["kid"].get(f"{what}{way}") for what in ("", "reconstruction_", "untouched_")
@@ -375,6 +435,18 @@ def _second_table(
         if whole_photos:
             cells.append(_swaps(whole_photos["attributes"].get(name, {})))
         lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _reliability_table(attributes: dict[str, dict[str, Any]]) -> list[str]:
+    """What share of photos has the label, by the value that the estimator reads."""
+    bounds = [f"{edge:g}" for edge in READ_AT]
+    between = [f"{low} to {high}" for low, high in pairwise(bounds)]
+    titles = ["estimated value", f"below {bounds[0]}", *between, f"above {bounds[-1]}"]
+    lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
+    for name, figures in attributes.items():
+        cells = ["-" if s is None else f"{s:.2f}" for s in figures["reliability"]]
+        lines.append("| " + " | ".join([name, *cells]) + " |")
     return lines
 
 

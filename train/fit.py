@@ -68,15 +68,11 @@ class Run:
     def open(cls, config_path: Path, data: Path, folder: Path) -> Run:
         config = Config.read(config_path)
         schema = AttributeSchema.from_config(config.attributes)
-        train, validation = (
-            PreparedFaces(data, split, schema, config.columns) for split in ("train", "validation")
-        )
         size = config.new_fader().image_size
-        if train.image_size != size:
-            raise DatasetError(
-                f"{data} is {train.image_size} px and the model {size} px. Prepare the data with "
-                f"--size {size}, or set model.image_size."
-            )
+        train, validation = (
+            PreparedFaces(data, split, schema, config.columns, size)
+            for split in ("train", "validation")
+        )
         config.claim(folder)
         accelerator = Accelerator(mixed_precision=config.precision)
         return cls(config, folder, train, validation, accelerator)

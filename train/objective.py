@@ -119,7 +119,7 @@ class FaderTask:
         )
         for _ in range(self.objective.discriminator_steps):
             discriminator_loss = self._update_discriminator(latent.detach(), target)
-        reconstruction = F.mse_loss(rebuilt.float(), images)
+        reconstruction = self._reconstruction_loss(rebuilt.float(), images)
         weight = self.objective.lambda_at(step)
         adversarial = self._adversarial_loss(latent, target)
         loss = reconstruction + weight * adversarial
@@ -170,6 +170,9 @@ class FaderTask:
             betas=self.objective.betas,
             fused=True,  # one pass over memory; on a CPU the plain one costs a tenth of a step
         )
+
+    def _reconstruction_loss(self, rebuilt: Tensor, images: Tensor) -> Tensor:
+        return F.mse_loss(rebuilt, images)
 
     def _update_discriminator(self, latent: Tensor, target: Tensor) -> Tensor:
         loss = prediction_loss(self.schema, self.discriminator(latent).float(), target)

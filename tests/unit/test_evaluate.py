@@ -73,9 +73,11 @@ def test_one_command_writes_metrics_table_and_sheets(
     assert set(smiling["identity"]) == {"on", "off"}
     identity = metrics["identity"]
     assert identity.keys() == {
-        *("one_person", "two_people", "reconstruction"),
+        *("one_person", "two_people", "reconstruction", "threshold", "one_person_same"),
         "unchanged_rank_correlation",
     }
+    assert set(smiling["same_person"]) == {"on", "off"}
+    assert len(smiling["reliability"]) == len(evaluate.READ_AT) + 1
     assert -1 <= identity["unchanged_rank_correlation"] <= 1
     assert all(set(moved) == {"Beard"} for moved in smiling["side_effects"].values())
     assert set(smiling["kid"]) == {
@@ -87,7 +89,7 @@ def test_one_command_writes_metrics_table_and_sheets(
     assert "swap_at_end" in metrics["whole_photos"]["attributes"]["Beard"]
     assert list(smiling["response"]) == ["-1", "-0.4", "0.2", "0.8", "1.4", "2"]
     output = capsys.readouterr().out
-    assert "40 faces of 20 people (test)" in output and output.count("| Beard |") == 2
+    assert "40 faces of 20 people (test)" in output and output.count("| Beard |") == 3
     assert "swap after paste" in output
     for name in ("decoder", "product"):
         sheet = Image.open(tmp_path / "sheets" / f"{name}.png")
@@ -147,6 +149,19 @@ def test_half_the_faces_cross_where_their_scores_say() -> None:
     assert figures["Smiling"]["half_cross"] == {"on": pytest.approx(0.8), "off": None}
     # On the way down one never had it; at 0.8 half have lost it.
     assert figures["Beard"]["half_cross"] == {"on": None, "off": pytest.approx(0.8)}
+
+
+def test_reliability_weighs_both_labels_alike() -> None:
+    """Of three photos with the label and one without, those below a half are a fair coin."""
+
+    class Faces:
+        schema = SCHEMA
+        labels = torch.tensor([[0.0, 0], [1, 0], [1, 0], [1, 0]])
+        values = torch.tensor([[0.3, -1], [0.3, -1], [0.3, -1], [0.3, -1]])
+
+    shares = evaluate.reliability(Faces())
+    assert shares["Smiling"]["reliability"] == [None, None, 0.5, None, None, None]
+    assert shares["Beard"]["reliability"] == [0, None, None, None, None, None]
 
 
 def test_intervals_are_over_people_not_photos() -> None:

@@ -1,0 +1,348 @@
+"""Compares recipes: trains each on an equal budget and measures it on validation people.
+
+    python -m train.compare --config train/comparison.yaml --data runs/data/celeba-128 \\
+        --model assets/faces --out runs/comparison
+
+The file names a base configuration, a budget that all of them get, and the variants: settings that
+differ, or departures that no final recipe has and that live here alone (``Departures``). Every
+variant is a run of its own, resumed if interrupted, and its figures are kept beside it; --only
+trains some of them. Prints the table of all that have been measured (train/RESULTS.md).
+
+Attribute values are those that the estimator of --model reads, the same for all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+import yaml
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from fader_demo.attributes import AttributeSchema, SchemaError
+from fader_demo.estimator import AttributeEstimator
+from fader_demo.model import Fader
+from fader_demo.pretrained import ModelError, load_model
+from train.config import Config, ConfigError, build
+from train.data import BatchSampler, DatasetError, PreparedFaces, encode
+from train.discriminator import LatentDiscriminator
+from train.edits import DIRECTIONS, Edits, binary, crossed, starts, targets
+from train.judge import Judge, trained_judge
+from train.objective import FaderTask
+from train.probe import Evaluation, probe_auc
+from train.realism import realism_figures
+from train.trainer import CheckpointError, Trainer, TrainingDiverged
+
+PROBED_FACES = 6_000
+"""Training faces that fresh probes learn from."""
+EDITED_FACES = 241
+"""Validation faces whose edits are judged."""
+REAL_FACES = 1_500
+"""Training faces that edits are held against."""
+
+
+@dataclass(frozen=True)
+class Departures:
+    """What is tried beside the settings of a run.
+
+    erasure: whether what is linear in the code is taken from the latent. values: what the decoder
+    is told. loss: of reconstruction; "features" adds that of the estimator's first two blocks.
+    latent: "raw" leaves out its normalisation. restart: the discriminator starts anew every so
+    many steps. distance_correlation: weight, beside the discriminator's, of the distance
+    correlation of latent and labels (Szekely et al. 2007, arXiv 0803.4101).
+    """
+
+    erasure: bool = True
+    values: Literal["estimated", "labels"] = "estimated"
+    loss: Literal["l2", "l1", "features"] = "l2"
+    latent: Literal["normalised", "raw"] = "normalised"
+    restart: int = 0
+    distance_correlation: float = 0.0
+
+
+@dataclass(frozen=True)
+class Variant:
+    """name: the run's folder too. settings: over the base and the budget."""
+
+    name: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    departures: Departures = field(default_factory=Departures)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    base: str
+    budget: dict[str, Any]
+    variants: list[dict[str, Any]]
+
+    def config(self, variant: Variant, folder: Path) -> Config:
+        base = yaml.safe_load((folder / self.base).read_text())
+        return Config.of(_merged(_merged(base, self.budget), variant.settings))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m train.compare",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", type=Path, required=True, help="the variants, as YAML")
+    parser.add_argument("--data", type=Path, required=True, help="folder from train.prepare")
+    parser.add_argument("--model", type=Path, required=True, help="whose estimator reads values")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--judge", type=Path, default=Path("runs/judge"), help="made if not there")
+    parser.add_argument("--only", nargs="*", help="names of variants; none: just the table")
+    options = parser.parse_args(arguments)
+    try:
+        comparison: Comparison = build(Comparison, yaml.safe_load(options.config.read_text()))
+        variants: list[Variant] = [build(Variant, each) for each in comparison.variants]
+        names = [variant.name for variant in variants]
+        if unknown := set(options.only or ()) - set(names):
+            raise ConfigError(f"no variant is called {', '.join(sorted(unknown))}")
+        wanted = [v for v in variants if options.only is None or v.name in options.only]
+        unmeasured = [v for v in wanted if not (options.out / v.name / "figures.json").exists()]
+        if unmeasured:
+            configs = [comparison.config(v, options.config.parent) for v in unmeasured]
+            _, estimator = load_model(options.model)
+            ground = Ground(configs[0], options.data, estimator, options.judge)
+            for variant, config in zip(unmeasured, configs, strict=True):
+                print(f"{variant.name} ...", flush=True)
+                trial = Trial(config, variant, options.out / variant.name, ground)
+                if not trial.fit():
+                    print("Stopped and saved. Run the same command again to go on.")
+                    return 0
+                figures = json.dumps(trial.figures(), indent=1) + "\n"
+                (trial.folder / "figures.json").write_text(figures)
+    except (
+        OSError,
+        ModelError,
+        ConfigError,
+        SchemaError,
+        DatasetError,
+        CheckpointError,
+        TrainingDiverged,
+    ) as error:
+        print(f"train.compare: {error}", file=sys.stderr)
+        return 2
+    print(table(options.out, names))
+    return 0
+
+
+class Ground:
+    """What all variants share: faces, what the estimator reads in them, and the judge."""
+
+    def __init__(self, config: Config, data: Path, estimator: AttributeEstimator, judge: Path):
+        schema = AttributeSchema.from_config(config.attributes)
+        size = config.new_fader().image_size
+        self.accelerator = Accelerator(mixed_precision=config.precision)
+        self.estimator = estimator
+        self.train, self.validation = (
+            PreparedFaces(data, split, schema, config.columns, size)
+            for split in ("train", "validation")
+        )
+        for faces in (self.train, self.validation):
+            faces.read_values(estimator)
+        self.judge: Judge = trained_judge(
+            config.attributes, config.judge, self.train, self.validation, judge, self.accelerator
+        )
+
+
+class Trial:
+    """One variant: its run, and its figures."""
+
+    def __init__(self, config: Config, variant: Variant, folder: Path, ground: Ground) -> None:
+        self.config, self.folder, self.departures = config, folder, variant.departures
+        self.ground = ground
+        self.train, self.validation = copy.copy(ground.train), copy.copy(ground.validation)
+        if self.departures.values == "labels":
+            self.train.values, self.validation.values = self.train.labels, self.validation.labels
+        config.claim(folder)
+        settings = config.fader
+        torch.manual_seed(settings.trainer.seed)
+        self.sampler = BatchSampler(self.train, settings.batch_size, settings.trainer.seed)
+        fader = config.new_fader()
+        if not self.departures.erasure:
+            fader.erasure = Untouched()  # type: ignore[assignment]
+        if self.departures.latent == "raw":
+            fader.encoder.blocks[-1] = fader.encoder.blocks[-1][:1]  # type: ignore[index]
+        self.task = VariedTask(self, fader)
+        self.trainer = Trainer(
+            self.task, self.sampler, folder / "fader", settings.trainer, ground.accelerator
+        )
+
+    def fit(self) -> bool:
+        began = time.monotonic()
+        before = self.trainer.resume()
+        steps = self.trainer.fit()
+        if steps > before:
+            images = (steps - before) * self.config.fader.batch_size
+            print(f"{images / (time.monotonic() - began):.0f} images/s")
+        return steps >= self.config.fader.trainer.steps
+
+    def figures(self) -> dict[str, Any]:
+        """Of the averaged model: what it rebuilds, edits, mixes up, keeps in its latent."""
+        fader = self.task.averaged_fader(self.sampler)
+        evaluation = Evaluation(lambda: fader, self.train, self.validation)
+        settings = self.config.fader
+        result: dict[str, Any] = {
+            "images": settings.trainer.steps * settings.batch_size,
+            "psnr": round(evaluation.psnr(fader).item(), 2),
+        }
+        known, unseen = (
+            (encode(fader, faces), faces.labels)
+            for faces in (self.train.thinned(PROBED_FACES), self.validation)
+        )
+        for name, hidden in (("linear", 0), ("mlp", 256)):
+            result[f"probe_{name}"] = probe_auc(fader.schema, known, unseen, hidden, steps=800)
+        # Sliders start at the estimated values, whatever the decoder was told in training.
+        faces, real = self.ground.validation.thinned(EDITED_FACES), self.train.thinned(REAL_FACES)
+        return result | edit_figures(fader, self.ground.judge, faces, real)
+
+
+class VariedTask(FaderTask):
+    """The objective with a trial's departures."""
+
+    def __init__(self, trial: Trial, fader: Fader) -> None:
+        objective, ground = trial.config.fader.objective, trial.ground
+        super().__init__(fader, objective, trial.sampler.prior, ground.accelerator)
+        self.departures = trial.departures
+        self.features = ground.estimator.blocks[:2].eval().requires_grad_(False)
+        self.updates = 0
+
+    def _reconstruction_loss(self, rebuilt: Tensor, images: Tensor) -> Tensor:
+        if self.departures.loss == "l1":
+            return F.l1_loss(rebuilt, images)
+        loss = super()._reconstruction_loss(rebuilt, images)
+        if self.departures.loss == "features":
+            loss = loss + 0.02 * F.mse_loss(self.features(rebuilt), self.features(images))
+        return loss
+
+    def _update_discriminator(self, latent: Tensor, target: Tensor) -> Tensor:
+        self.updates += 1
+        if self.departures.restart and self.updates % self.departures.restart == 0:
+            fader, objective = self.accelerator.unwrap_model(self.fader), self.objective
+            fresh = LatentDiscriminator(
+                self.schema,
+                fader.latent_shape,
+                objective.discriminator_width,
+                objective.discriminator_dropout,
+            )
+            self.discriminator.load_state_dict(fresh.state_dict())
+            self.optimizers["discriminator"].state.clear()
+        return super()._update_discriminator(latent, target)
+
+    def _adversarial_loss(self, latent: Tensor, target: Tensor) -> Tensor:
+        loss = super()._adversarial_loss(latent, target)
+        if weight := self.departures.distance_correlation:
+            loss = loss + weight * distance_correlation(latent.flatten(1).float(), target)
+        return loss
+
+
+class Untouched(nn.Module):
+    """In the place of the erasure."""
+
+    def forward(self, latent: Tensor, code: Tensor) -> Tensor:
+        return latent
+
+    def gather(self, latent: Tensor, code: Tensor, weight: float) -> None:
+        """Nothing to gather."""
+
+
+def distance_correlation(a: Tensor, b: Tensor) -> Tensor:
+    """Of samples (N, D) and (N, E): 0 if independent, 1 if one is the other, turned and scaled."""
+
+    def centred(x: Tensor) -> Tensor:
+        d = (x[:, None] - x[None]).square().sum(-1).add(1e-9).sqrt()
+        return d - d.mean(0) - d.mean(1, keepdim=True) + d.mean()
+
+    a, b = centred(a), centred(b)
+    return ((a * b).mean() / ((a * a).mean() * (b * b).mean()).sqrt()).clamp(min=1e-9).sqrt()
+
+
+def edit_figures(
+    fader: Fader, judge: Judge, faces: PreparedFaces, train: PreparedFaces
+) -> dict[str, Any]:
+    """Swaps by attribute, the mean side effect over the target's own, and the mean of KIDs."""
+    edits = Edits(fader, judge, faces, encode(fader, faces))
+    swap: dict[str, dict[str, float]] = {"label": {}, "end": {}}
+    side = []
+    for index, attribute in binary(faces.schema):
+        ways: dict[str, list[Tensor]] = {"label": [], "end": []}
+        for direction in DIRECTIONS:
+            before = edits.photos[:, index]
+            moved = starts(before, direction)
+            for place, strength in targets(attribute, direction).items():
+                scores = edits.scores(index, strength)
+                ways[place].append(crossed(before, scores[:, index], direction).nanmean())
+                if place == "end":
+                    change = (scores - edits.photos)[moved].mean(0).abs()
+                    others = torch.cat([change[:index], change[index + 1 :]])
+                    side.append((others.mean() / change[index]).item())
+        for place, shares in ways.items():
+            swap[place][attribute.name] = round(torch.stack(shares).mean().item(), 3)
+    realism = realism_figures(edits, train)
+    kid = [
+        figures["kid"][way]["kid"]
+        for figures in realism.values()
+        for way in DIRECTIONS
+        if way in figures["kid"]
+    ]
+    return {
+        "swap_at_label": swap["label"],
+        "swap_at_end": swap["end"],
+        "side_effects": round(sum(side) / len(side), 3),
+        "kid": round(sum(kid) / len(kid), 3),
+    }
+
+
+def table(folder: Path, names: Sequence[str]) -> str:
+    """Markdown: a row for each variant that has been measured."""
+    lines = [
+        "| variant | swap at labels / ends | worst swap at ends | side effects | KID at ends "
+        "| probe AUC, linear: mean / worst | probe AUC, MLP: mean / worst | PSNR, dB |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name in names:
+        path = folder / name / "figures.json"
+        if not path.exists():
+            continue
+        figures = json.loads(path.read_text())
+        label, end = (figures[f"swap_at_{place}"].values() for place in ("label", "end"))
+        worst = min(figures["swap_at_end"], key=figures["swap_at_end"].__getitem__)
+        probes = [figures[f"probe_{kind}"].values() for kind in ("linear", "mlp")]
+        cells = [
+            name,
+            f"{_mean(label):.2f} / {_mean(end):.2f}",
+            f"{min(end):.2f} ({worst})",
+            f"{figures['side_effects']:.2f}",
+            f"{figures['kid']:.2f}",
+            *(f"{_mean(aucs):.2f} / {max(aucs):.2f}" for aucs in probes),
+            f"{figures['psnr']:.1f}",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _mean(numbers: Any) -> float:
+    return sum(numbers) / len(numbers)
+
+
+def _merged(base: Any, change: Any) -> Any:
+    """Nested mappings, ``change`` over ``base``."""
+    if not isinstance(base, Mapping) or not isinstance(change, Mapping):
+        return change
+    return {**base, **{key: _merged(base.get(key), value) for key, value in change.items()}}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
