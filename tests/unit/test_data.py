@@ -38,6 +38,15 @@ def test_images_are_scaled_to_minus_one_and_one(faces: PreparedFaces) -> None:
     assert torch.allclose(images, expected, atol=1e-6)
 
 
+def test_a_folder_serves_sizes_that_divide_its_own(prepared: Path, faces: PreparedFaces) -> None:
+    half = PreparedFaces(prepared, "train", SCHEMA, COLUMNS, faces.image_size // 2)
+    whole = faces.batch(torch.arange(3)).images
+    quarters = torch.stack([whole[:, :, y::2, x::2] for y in (0, 1) for x in (0, 1)])
+    assert torch.allclose(half.batch(torch.arange(3)).images, quarters.mean(0), atol=1e-6)
+    with pytest.raises(DatasetError, match="no whole part"):
+        PreparedFaces(prepared, "train", SCHEMA, COLUMNS, 2 * faces.image_size)
+
+
 def test_flips_are_drawn_for_each_image(faces: PreparedFaces) -> None:
     plain = faces.batch(torch.arange(2)).images
     flipped = faces.batch(torch.arange(2), torch.tensor([True, False])).images

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from small_run import ATTRIBUTES, SIZE, write_config
+
+from fader_demo.estimator import AttributeEstimator
+from fader_demo.model import Fader
+from train import compare, realism
+from train.config import build
+
+ROOT = Path(__file__).parents[2]
+VARIANTS = [
+    {"name": "recipe"},
+    {"name": "half the size", "settings": {"model": {"image_size": SIZE // 2, "depth": 2}}},
+    {
+        "name": "departed",
+        "departures": {
+            "erasure": False,
+            "values": "labels",
+            "loss": "features",
+            "latent": "raw",
+            "restart": 2,
+            "distance_correlation": 1.0,
+        },
+    },
+]
+
+
+@pytest.fixture
+def arguments(
+    config: dict, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> list[str]:
+    """Of a comparison of the small run's recipes, a few steps each."""
+    monkeypatch.setattr(realism, "FEWEST_FACES", 2)
+    torch.manual_seed(0)
+    model = tmp_path / "model"
+    Fader(ATTRIBUTES, image_size=SIZE, width=4, max_width=8, depth=3).save_pretrained(model)
+    AttributeEstimator(ATTRIBUTES, SIZE, 4).save_pretrained(model / "estimator")
+    write_config(config, tmp_path)
+    comparison = {
+        "base": "config.yaml",
+        "budget": {"fader": {"trainer": {"steps": 6}}},
+        "variants": VARIANTS,
+    }
+    (tmp_path / "comparison.yaml").write_text(yaml.safe_dump(comparison))
+    pairs = {
+        "--config": tmp_path / "comparison.yaml",
+        "--data": prepared,
+        "--model": model,
+        "--out": tmp_path / "runs",
+        "--judge": tmp_path / "judge",
+    }
+    return [str(word) for pair in pairs.items() for word in pair]
+
+
+def test_each_variant_is_trained_measured_and_tabled(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert compare.main([*arguments, "--only", "recipe", "departed"]) == 0
+    table = capsys.readouterr().out
+    assert "| recipe |" in table and "| departed |" in table and "| half the size |" not in table
+    figures = json.loads((tmp_path / "runs" / "recipe" / "figures.json").read_text())
+    assert figures["images"] == 6 * 8
+    assert set(figures["probe_mlp"]) == set(figures["swap_at_end"]) == {"Smiling", "Beard"}
+
+
+def test_what_has_been_measured_is_not_measured_again(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    folder = tmp_path / "runs" / "recipe"
+    assert compare.main([*arguments, "--only", "recipe"]) == 0
+    before = capsys.readouterr().out.splitlines()[-1]
+    (folder / "fader" / "checkpoint.safetensors").unlink()
+    assert compare.main([*arguments, "--only", "recipe"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == before
+
+
+def test_a_variant_that_is_none_is_named(
+    arguments: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    assert compare.main([*arguments, "--only", "alchemy"]) == 2
+    assert "alchemy" in capsys.readouterr().err
+
+
+def test_the_shipped_comparison_can_be_built() -> None:
+    path = ROOT / "train" / "comparison.yaml"
+    comparison = build(compare.Comparison, yaml.safe_load(path.read_text()))
+    variants = [build(compare.Variant, each) for each in comparison.variants]
+    assert len({variant.name for variant in variants}) == len(variants) > 1
+    for variant in variants:
+        assert comparison.config(variant, path.parent).new_fader().image_size == 64
+
+
+def test_distance_correlation_tells_dependence_that_no_line_shows() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(400, 1)
+    other = compare.distance_correlation(x, torch.randn(400, 1))
+    squared = compare.distance_correlation(x, x.square())
+    itself = compare.distance_correlation(x, 3 * x)
+    assert other < 0.15 < 0.35 < squared < itself
+    assert itself == pytest.approx(1, abs=1e-3)
