@@ -1,6 +1,7 @@
 # make demo   serve the editor at http://HOST:PORT
 # make test   lint, types, unit tests and browser tests
 # make bench  what opening a photo and moving a slider cost
+# make audit  known holes in what is installed; asks the Python Package Index
 # make train  prepare CELEBA, train a model in RUN and put it into MODEL
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ CONFIG ?= train/configs/faces.yaml
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint browser bench train
+.PHONY: demo test lint browser bench train audit
 
 demo: .venv/demo
 	HOST=$(HOST) PORT=$(PORT) $(BIN)/python app.py
@@ -30,6 +31,9 @@ lint: .venv/test
 
 bench: .venv/test
 	$(BIN)/python -m tests.bench.speed
+
+audit: .venv/audit .venv/demo
+	.venv/audit/bin/pip-audit --strict --path .venv/lib/python3.*/site-packages
 
 train: .venv/train
 	$(BIN)/python -m train.prepare --celeba $(CELEBA) --out $(DATA)
@@ -49,6 +53,10 @@ browser: .venv/test
 	@echo "Installing what the editor needs into .venv (a few minutes, once) ..."
 	$(INSTALL) -r requirements.txt
 	touch $@
+
+.venv/audit: .venv/python  # in an environment of its own, or it would audit itself
+	$(BIN)/python -m venv $@
+	$@/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
 
 .venv/train: train/requirements.txt requirements.txt .venv/python
 	$(INSTALL) -r train/requirements.txt

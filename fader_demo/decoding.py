@@ -66,9 +66,12 @@ class FoldedDecoder:
 
     @torch.inference_mode()
     def decode(self, prepared: Tensor, values: Tensor) -> Tensor:
-        """A prepared latent, values (N, attributes) -> images (N, 3, S, S) in [-1, 1]."""
+        """Prepared latents, values (N, attributes) -> images (N, 3, S, S) in [-1, 1].
+
+        prepared: (C', 2h, 2w) for one face at N sets of values, or (N, C', 2h, 2w) for N faces.
+        """
         first, *others = (self._schema.encode(values) @ self._maps).split(self._sizes, dim=1)
-        x = prepared + first.view(-1, *prepared.shape)
+        x = prepared + first.view(-1, *prepared.shape[-3:])
         for weight, bias, from_code in zip(self._weights, self._biases, others, strict=True):
             x = F.conv2d(x.relu(), weight, bias, padding=1)
             x += _spread(from_code.view(len(x), -1, 3, 3), x.shape[-1])

@@ -82,8 +82,25 @@ class Face:
         key = ("photo", max_side)
         if key not in self._drawn:
             width, height = (max(1, round(s * max_side / longest)) for s in self.photo.size)
-            self._drawn[key] = self.photo.resize((width, height), Image.Resampling.LANCZOS)
+            self._drawn[key] = self.photo.resize(
+                (width, height), Image.Resampling.LANCZOS, reducing_gap=2.0
+            )
         return self._drawn[key]
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """What is to be drawn: a face at these values, with this much of its photo's detail."""
+
+    face: Face
+    values: Mapping[str, Value]
+    detail: float = DETAIL
+
+    @property
+    def moved(self) -> dict[str, Value]:
+        """The values that are not where the face's own are."""
+        start = self.face.values
+        return {name: value for name, value in self.values.items() if value != start.get(name)}
 
 
 class Editor:
@@ -164,8 +181,8 @@ class Editor:
         The photo's own detail on the edited decode (``fader_demo.blending``): with no edit it is
         the aligned photo, and what no decoder draws (pores, hairs) stays.
         """
-        (change,) = self._changes(face, [self._complete(face, values)], detail)
-        return _applied(change, face.aligned_at(size or self.image_size))
+        (picture,) = self._rendered(face, [values], size or self.image_size, detail)
+        return picture
 
     def reconstruct(self, face: Face, values: Mapping[str, Value] | None = None) -> Image.Image:
         """What the decoder alone draws, S x S: for evaluation, and to see what the model knows."""
@@ -184,8 +201,17 @@ class Editor:
         With every value where it started, the photo comes back pixel for pixel. ``max_side``
         makes a preview instead, its long side at most that many pixels.
         """
-        (change,) = self._changes(face, [self._complete(face, values)], detail)
-        return _pasted(change, face, max_side)
+        return next(self.paste_all([Edit(face, values, detail)], max_side))
+
+    def paste_all(
+        self, edits: Sequence[Edit], max_side: int | None = None
+    ) -> Iterator[Image.Image]:
+        """``paste`` of several edits, of any faces, by one pass of the decoder.
+
+        The first picture waits for the decoder; each is blended and pasted as it is asked for.
+        What cannot be drawn raises ValueError at once.
+        """
+        return self._pasted([self._checked(edit) for edit in edits], max_side, len(edits))
 
     def strip(
         self,
@@ -264,8 +290,7 @@ class Editor:
             raise ValueError("A sweep needs at least two stops and two frames.")
         _check_detail(detail)
         rows = self._between([self._complete(face, stop) for stop in stops], frames)
-        changes = self._in_batches(face, rows, detail, SWEPT_AT_ONCE)
-        return (_pasted(change, face, max_side) for change in changes)
+        return self._pasted([Edit(face, row, detail) for row in rows], max_side, SWEPT_AT_ONCE)
 
     def loop(
         self,
@@ -328,42 +353,50 @@ class Editor:
             )
         return rows
 
+    def _checked(self, edit: Edit) -> Edit:
+        """The edit with every attribute's value. Raises ValueError for what cannot be drawn."""
+        _check_detail(edit.detail)
+        return replace(edit, values=self._complete(edit.face, edit.values))
+
     @torch.inference_mode()
-    def _decode(self, prepared: Tensor, rows: Sequence[Mapping[str, float]]) -> Tensor:
-        """One prepared latent at N complete sets of values -> (N, 3, S, S) in [-1, 1]."""
+    def _decode(self, prepared: Tensor, rows: Sequence[Mapping[str, Value]]) -> Tensor:
+        """Prepared latents, one or N, at N complete sets of values -> (N, 3, S, S) in [-1, 1]."""
         table = torch.cat([self.schema.table(row) for row in rows]).to(self.device)
         return self.decoder.decode(prepared, table)
 
     def _rendered(
-        self, face: Face, rows: Sequence[dict[str, float]], size: int, detail: float
+        self, face: Face, rows: Sequence[Mapping[str, Value]], size: int, detail: float
     ) -> list[Image.Image]:
-        changes = self._in_batches(face, rows, detail, AT_ONCE)
-        return [_applied(change, face.aligned_at(size)) for change in changes]
+        edits = [self._checked(Edit(face, row, detail)) for row in rows]
+        return [_applied(change, face.aligned_at(size)) for change in self._changes(edits, AT_ONCE)]
 
-    def _in_batches(
-        self, face: Face, rows: Sequence[dict[str, float]], detail: float, at_once: int
-    ) -> Iterator[Change | None]:
-        """``_changes`` of any number of rows, as they are asked for, ``at_once`` by the decoder."""
-        for start in range(0, len(rows), at_once):
-            yield from self._changes(face, rows[start : start + at_once], detail)
+    def _pasted(
+        self, edits: Sequence[Edit], max_side: int | None, at_once: int
+    ) -> Iterator[Image.Image]:
+        for edit, change in zip(edits, self._changes(edits, at_once), strict=True):
+            yield _pasted(change, edit.face, max_side)
 
     @torch.inference_mode()
-    def _changes(
-        self, face: Face, rows: Sequence[dict[str, float]], detail: float
-    ) -> list[Change | None]:
-        """What each set of values does to the face, one decoder pass for all; on the CPU.
+    def _changes(self, edits: Sequence[Edit], at_once: int) -> Iterator[Change | None]:
+        """What each checked edit does to its face, as it is asked for; on the CPU.
 
-        None for the face's own values, which are not decoded: rounding must not be an edit.
+        The decoder draws ``at_once`` of them in a pass. None for a face's own values, which are
+        not decoded: rounding must not be an edit.
         """
-        _check_detail(detail)
-        edited = [row for row in rows if row != face.values]
-        if not edited:
-            return [None] * len(rows)
-        decoded = self._decode(face.prepared, edited)
-        change = blend(face.unedited[None], decoded, detail)
-        change = Change(change.keep.cpu(), change.drawn.cpu())
-        each = (change[i : i + 1] for i in range(len(edited)))
-        return [next(each) if row != face.values else None for row in rows]
+        for start in range(0, len(edits), at_once):
+            batch = edits[start : start + at_once]
+            moved = [edit for edit in batch if edit.moved]
+            if moved:
+                prepared = torch.stack([edit.face.prepared for edit in moved])
+                decoded = iter(self._decode(prepared, [edit.values for edit in moved]))
+            for edit in batch:
+                yield _change(edit, next(decoded)) if edit.moved else None
+
+
+def _change(edit: Edit, decoded: Tensor) -> Change:
+    """What the edit, decoded (3, S, S), does to its face; on the CPU."""
+    change = blend(edit.face.unedited[None], decoded[None], edit.detail)
+    return Change(change.keep.cpu(), change.drawn.cpu())
 
 
 def _check_detail(detail: float) -> None:

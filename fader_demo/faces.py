@@ -50,6 +50,7 @@ _MTCNN_SMALLEST = 20  # pixels; MTCNN's own floor
 _MTCNN_THRESHOLDS = [0.6, 0.7, 0.7]
 _MTCNN_FACTOR = 0.709
 _MARGIN = 4  # pixels of context that bicubic sampling needs around a patch, with some to spare
+_REDUCING_GAP = 3.0  # Pillow's measure of haste; from here on nothing can be told from none
 _BAND = 1 << 19  # pixels that paste works on at a time, so that its memory stays small
 
 
@@ -220,11 +221,8 @@ def crop(photo: Image.Image, alignment: Alignment) -> Image.Image:
     """
     size = alignment.size
     if alignment.scale <= 1:
-        return _warp(photo, alignment.matrix, size)
-    matrix = alignment.resized(2 * size).matrix
-    reduced = _reduce(photo, alignment.scale / 2)
-    factor = np.array(reduced.size) / np.array(photo.size)
-    double = _warp(reduced, matrix * factor[:, None], 2 * size)
+        return _warp(photo, alignment)
+    double = _warp(photo, alignment.resized(2 * size))
     return double.resize((size, size), Image.Resampling.BICUBIC)
 
 
@@ -365,23 +363,27 @@ def _reduce(photo: Image.Image, by: float) -> Image.Image:
     if by <= 1:
         return photo
     width, height = (max(1, round(side / by)) for side in photo.size)
-    return photo.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+    return photo.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=_REDUCING_GAP)
 
 
 # Drawing the aligned face
 
 
-def _warp(photo: Image.Image, matrix: NDArray[np.float64], size: int) -> Image.Image:
-    """Sample `photo` bicubically at matrix @ (x, y, 1) for each pixel of a `size` square."""
-    corners = transform_points(matrix, [(0, 0), (size, 0), (size, size), (0, size)])
+def _warp(photo: Image.Image, alignment: Alignment) -> Image.Image:
+    """Sample a photo bicubically, reduced to the crop's resolution where its own is higher."""
+    by = max(alignment.scale, 1.0)
+    reduced = tuple(max(1, round(side / by)) for side in photo.size)
+    pixel = np.array(photo.size) / reduced  # its sides, in pixels of the photo
+    corners = alignment.corners / pixel
     left, top = np.floor(corners.min(axis=0)).astype(int) - _MARGIN
     right, bottom = np.ceil(corners.max(axis=0)).astype(int) + _MARGIN
-    columns = _mirrored(np.arange(left, right), photo.width)
-    rows = _mirrored(np.arange(top, bottom), photo.height)
-    patch = _gather(photo, rows, columns)
-    local = matrix - np.array([[0, 0, left], [0, 0, top]])
+    columns = _mirrored(np.arange(left, right), reduced[0])
+    rows = _mirrored(np.arange(top, bottom), reduced[1])
+    patch = _gather(photo, reduced, rows, columns)
+    local = alignment.matrix / pixel[:, None] - np.array([[0, 0, left], [0, 0, top]])
+    square = (alignment.size, alignment.size)
     return patch.transform(
-        (size, size), Image.Transform.AFFINE, local.ravel().tolist(), Image.Resampling.BICUBIC
+        square, Image.Transform.AFFINE, local.ravel().tolist(), Image.Resampling.BICUBIC
     )
 
 
@@ -391,10 +393,23 @@ def _mirrored(indices: NDArray[np.int_], length: int) -> NDArray[np.int_]:
     return np.where(folded < length, folded, 2 * length - 1 - folded)
 
 
-def _gather(photo: Image.Image, rows: NDArray[np.int_], columns: NDArray[np.int_]) -> Image.Image:
-    """The given rows and columns of the photo; only the part that holds them is copied."""
+def _gather(
+    photo: Image.Image, reduced: tuple[int, ...], rows: NDArray[np.int_], columns: NDArray[np.int_]
+) -> Image.Image:
+    """The given rows and columns of the photo reduced to this size; only they are computed."""
     left, top = int(columns.min()), int(rows.min())
-    part = photo.crop((left, top, int(columns.max()) + 1, int(rows.max()) + 1))
+    right, bottom = int(columns.max()) + 1, int(rows.max()) + 1
+    part = photo.resize(
+        (right - left, bottom - top),
+        Image.Resampling.BICUBIC,
+        box=(
+            left * photo.width / reduced[0],
+            top * photo.height / reduced[1],
+            right * photo.width / reduced[0],
+            bottom * photo.height / reduced[1],
+        ),
+        reducing_gap=_REDUCING_GAP,
+    )
     return Image.fromarray(np.asarray(part)[np.ix_(rows - top, columns - left)])
 
 

@@ -1,19 +1,25 @@
 """Reading a photo: whatever a visitor or a data set hands over becomes an upright 8-bit RGB image.
 
-The size is read from the file's header before a single pixel is decoded, so that a small file
-which unpacks to gigabytes (a decompression bomb) is refused at no cost. Nothing but pixels and
-a colour profile survives: EXIF, GPS position, thumbnails and comments stay behind.
+What decoding would cost is read from the file's structure before a single pixel is decoded, so that
+a small file which unpacks to gigabytes or takes hours (a decompression bomb) is refused at once.
+Nothing but pixels and a colour profile survives: EXIF, GPS position, thumbnails and comments stay
+behind.
 """
 
 from __future__ import annotations
 
 import io
+import math
+import os
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TILELENGTH, TILEWIDTH, TiffImageFile
 
 MIN_SIDE = 40
 """Pixels of the shorter side below which no face can be found and edited."""
@@ -21,9 +27,28 @@ MIN_SIDE = 40
 MAX_PIXELS = 40_000_000
 """Pixels (width times height) above which a photo is not decoded."""
 
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What photos come as. Pillow reads more, at more risk: EPS runs Ghostscript."""
+
 PhotoSource = Image.Image | str | Path | NDArray[Any]
 
 _DAMAGED = "This image could not be read. Save it again as JPEG or PNG and try that file."
+
+_MARKER = re.compile(rb"\xff([\xc0-\xcf\xd8-\xfe])")  # of JPEG; the others have no length
+_START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = b"\xd8", b"\xd9", b"\xda"
+_MOST_SCANS = (
+    50  # of a JPEG; progressive ones have about ten, and each costs a pass over all pixels
+)
+
+_TURNS: dict[Any, Image.Transpose] = {  # EXIF's orientation, and what makes the picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class PhotoError(ValueError):
@@ -31,7 +56,7 @@ class PhotoError(ValueError):
 
 
 class UnreadableImageError(PhotoError):
-    """Not an image, damaged, or in a format that Pillow does not read."""
+    """Not an image, damaged, or in none of the `FORMATS`."""
 
 
 class ImageTooSmallError(UnreadableImageError):
@@ -46,7 +71,8 @@ def read_photo(source: PhotoSource) -> Image.Image:
     """Read a photo as an upright 8-bit RGB image without metadata.
 
     Args:
-        source: a PIL image of any mode, the path of an image file, or an array: (H, W), (H, W, 1),
+        source: a PIL image of any mode, the path of an image file of the `FORMATS` (a pipe or a
+            device is none), or an array: (H, W), (H, W, 1),
             (H, W, 3) or (H, W, 4), of uint8 or uint16 over their full range, bool, or floating
             point in 0..1. Transparency is laid on white; EXIF orientation is obeyed; an embedded
             colour profile is converted to sRGB. Of an animation, the first frame is read.
@@ -90,30 +116,74 @@ def check_size(width: int, height: int) -> None:
 def _decode(image: Image.Image) -> Image.Image:
     check_size(*image.size)
     try:
-        upright = ImageOps.exif_transpose(image)
-        photo = Image.fromarray(np.array(_to_rgb(upright), dtype=np.uint8))
+        _check_work(image)
+        photo = _upright(_to_rgb(image), image)
     except Exception as error:  # what Pillow's decoders raise on damaged files is open-ended
         raise UnreadableImageError(_DAMAGED) from error
-    if profile := _two_way_profile(upright):
-        photo.info["icc_profile"] = profile
+    profile = _two_way_profile(image)
+    photo.info = {"icc_profile": profile} if profile else {}
     return photo
 
 
 def _open(path: str | Path) -> Image.Image:
     """Open an image file; no more than its header is read."""
+    if not os.path.isfile(path):  # of a pipe, the end would be waited for
+        raise UnreadableImageError(f"There is no file {path}. Check its path.")
     try:
-        return Image.open(path)
+        return Image.open(path, formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLargeError(
             f"This image has more than the {MAX_PIXELS // 1_000_000} megapixels that can be "
             "edited. Make it smaller and try again."
         ) from error
-    except FileNotFoundError as error:
-        raise UnreadableImageError(f"There is no file {path}. Check its path.") from error
+    except PermissionError as error:
+        raise UnreadableImageError(
+            f"The file {path} may not be read. Change its permissions, or choose another."
+        ) from error
     except Exception as error:  # what Pillow's parsers raise on other files is open-ended
         raise UnreadableImageError(
             "This file is not an image that can be read. Save it as JPEG or PNG and try that file."
         ) from error
+
+
+def _check_work(image: Image.Image) -> None:
+    """Raise ValueError for a file that makes far more work than its pixels would."""
+    if isinstance(image, JpegImageFile) and image.fp:
+        image.fp.seek(0)
+        if _scans(image.fp.read()) > _MOST_SCANS:
+            raise ValueError(f"a JPEG of more than {_MOST_SCANS} scans")
+    if isinstance(image, TiffImageFile) and TILEWIDTH in image.tag_v2:
+        sides = [(IMAGEWIDTH, TILEWIDTH), (IMAGELENGTH, TILELENGTH)]
+        width, height = (
+            math.ceil(image.tag_v2[side] / image.tag_v2[tile]) * image.tag_v2[tile]
+            for side, tile in sides
+        )
+        if width * height > 2 * MAX_PIXELS:
+            raise ValueError(f"tiles of {width} x {height} pixels together")
+
+
+def _scans(jpeg: bytes) -> int:
+    """How many times a JPEG's data goes over its pixels."""
+    count, at = 0, 0
+    while (marker := _MARKER.search(jpeg, at)) and marker[1] != _END_OF_IMAGE:
+        count += marker[1] == _START_OF_SCAN
+        at = marker.end()
+        if marker[1] != _START_OF_IMAGE:
+            at += int.from_bytes(jpeg[at : at + 2], "big")
+    return count
+
+
+def _upright(photo: Image.Image, source: Image.Image) -> Image.Image:
+    """The photo turned as the EXIF data of its source says; as it is where they are damaged.
+
+    ImageOps.exif_transpose also writes the EXIF data anew, and fails where that cannot be done.
+    """
+    try:
+        orientation = source.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # what Pillow raises on damaged EXIF data is open-ended
+        orientation = None
+    turn = _TURNS.get(orientation)
+    return photo if turn is None else photo.transpose(turn)
 
 
 def _from_array(array: NDArray[Any]) -> Image.Image:
@@ -160,8 +230,9 @@ def _to_rgba(image: Image.Image) -> Image.Image:
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    white = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(white, image).convert("RGB")
+    white = Image.new("RGB", image.size, "white")
+    white.paste(image, mask=image)
+    return white
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:
@@ -171,12 +242,25 @@ def _to_srgb(image: Image.Image) -> Image.Image:
         return image.convert("RGB")
     image.load()  # a damaged image must not be taken for a damaged profile
     try:
-        converted = ImageCms.profileToProfile(
-            image, io.BytesIO(profile), ImageCms.createProfile("sRGB"), outputMode="RGB"
+        transform = ImageCms.buildTransform(
+            io.BytesIO(profile), ImageCms.createProfile("sRGB"), image.mode, "RGB"
         )
+        same = image.mode == "RGB" and _keeps_colours(transform)
+        converted = None if same else ImageCms.applyTransform(image, transform)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        return image.convert("RGB")
-    return converted if converted is not None else image.convert("RGB")
+        converted = None
+    return converted or image.convert("RGB")
+
+
+def _keeps_colours(transform: ImageCms.ImageCmsTransform) -> bool:
+    """Whether RGB colours come out as they go in, as they do of the many profiles of sRGB.
+
+    A few thousand colours tell, and save the conversion of millions of pixels.
+    """
+    levels = np.linspace(0, 255, 16, dtype=np.uint8)
+    colours = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(64, 64, 3)
+    converted = ImageCms.applyTransform(Image.fromarray(colours), transform)
+    return int(np.abs(np.asarray(converted) - colours.astype(int)).max()) <= 1
 
 
 def _two_way_profile(image: Image.Image) -> bytes | None:
@@ -195,10 +279,10 @@ def _two_way_profile(image: Image.Image) -> bytes | None:
 
 def _deep_grey_to_8_bit(image: Image.Image) -> Image.Image:
     """Grey of 16 or 32 bits a pixel as mode L; Pillow's own conversion clips it to white."""
-    values = np.asarray(image, dtype=np.float64)
+    values = np.asarray(image)
     if image.mode.startswith("I;16"):
         return Image.fromarray(_scaled(values, 65535.0))
-    brightest = float(np.max(values, where=np.isfinite(values), initial=0.0))
+    brightest = float(np.max(values, where=np.isfinite(values), initial=0))
     return Image.fromarray(_scaled(values, _white_level(brightest, image.mode == "F")))
 
 
@@ -209,5 +293,7 @@ def _white_level(brightest: float, floating: bool) -> float:
 
 
 def _scaled(values: NDArray[Any], white: float) -> NDArray[np.uint8]:
-    finite = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=white, neginf=0.0)
-    return np.rint(np.clip(finite * (255.0 / white), 0.0, 255.0)).astype(np.uint8)
+    scaled = values.astype(np.float32)  # a copy, changed in place: there may be 40 million
+    np.nan_to_num(scaled, copy=False, nan=0.0, posinf=white, neginf=0.0)
+    scaled *= 255.0 / white
+    return np.rint(scaled.clip(0, 255, out=scaled), out=scaled).astype(np.uint8)

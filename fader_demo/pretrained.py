@@ -5,24 +5,24 @@
     model/estimator/             the same two files of the AttributeEstimator
 
 A model may come from strangers, so nothing is unpickled, and everything is checked before memory
-is spent on it.
+is spent on it. What is loaded is a copy: the files may change or go while it is in use.
 """
 
 from __future__ import annotations
 
 import inspect
-import io
 import json
+import math
 import re
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from huggingface_hub import snapshot_download
+from huggingface_hub import model_info, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
-from safetensors import SafetensorError, safe_open
-from torch import nn
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor, nn
 
 from fader_demo.attributes import AttributeSchema
 from fader_demo.estimator import AttributeEstimator
@@ -45,7 +45,15 @@ LIMITS = {
     "latent_channels": 1024,
 }
 MAX_ATTRIBUTES = 64
+MAX_CHOICES = 64
+MAX_TEXT = 100
+"""Characters of a name, a label or a choice."""
+MAX_NUMBER = 1e9
+"""Of the ends of ranges and sliders, either way from 0."""
 MAX_CONFIG_BYTES = 1_000_000
+MAX_HEADER_BYTES = 1_000_000
+"""What a weights file may have beside its numbers."""
+MAX_FETCHED_BYTES = 2_000_000_000
 
 Model = TypeVar("Model", Fader, AttributeEstimator)
 
@@ -79,6 +87,7 @@ def model_folder(source: str | Path, revision: str | None = None) -> Path:
 def _fetch(source: str | Path, revision: str | None) -> Path:
     if isinstance(source, Path) or not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", source):
         raise ModelError(f"There is no model folder {source}.")
+    _check_size(source, revision)
     try:
         return Path(snapshot_download(source, revision=revision, allow_patterns=FETCHED))
     except (HfHubHTTPError, OSError, ValueError) as error:
@@ -88,16 +97,28 @@ def _fetch(source: str | Path, revision: str | None) -> Path:
         ) from error
 
 
+def _check_size(source: str, revision: str | None) -> None:
+    """Raises ModelError when more than `MAX_FETCHED_BYTES` would be fetched from the Hub."""
+    try:
+        files = model_info(source, revision=revision, files_metadata=True).siblings or []
+    except (HfHubHTTPError, OSError, ValueError):
+        return  # the Hub's copy here may do; if there is none, fetching says what is wrong
+    size = sum(file.size or 0 for file in files if file.rfilename in FETCHED)
+    if size > MAX_FETCHED_BYTES:
+        raise ModelError(
+            f"{source} has {size / 1e9:.1f} GB; at most {MAX_FETCHED_BYTES / 1e9:g} GB are "
+            "fetched. Choose a smaller model."
+        )
+
+
 def _load(model_class: type[Model], folder: Path) -> Model:
     config = _read_config(folder / CONFIG_FILE)
     _check_config(model_class, config, folder / CONFIG_FILE)
     skeleton = _skeleton(model_class, config, folder / CONFIG_FILE)
-    _check_weights(skeleton, folder / WEIGHTS_FILE)
-    with redirect_stdout(io.StringIO()):  # on which the mixin says that it loads
-        model = model_class.from_pretrained(str(folder), strict=True)
-    if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
-        raise ModelError(f"{folder / WEIGHTS_FILE} holds weights that are not finite numbers.")
-    return model
+    weights = _read_weights(folder / WEIGHTS_FILE, skeleton)
+    model = model_class(**config)
+    model.load_state_dict(weights)
+    return model.eval()
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -133,6 +154,29 @@ def _check_config(model_class: type[nn.Module], config: dict[str, Any], path: Pa
     attributes = config["attributes"]
     if not isinstance(attributes, list) or not 1 <= len(attributes) <= MAX_ATTRIBUTES:
         raise ModelError(f"{path}: attributes must be a list of 1..{MAX_ATTRIBUTES}.")
+    for attribute in attributes:
+        _check_sizes(attribute, path)
+
+
+def _check_sizes(setting: Any, path: Path) -> None:
+    """An attribute's texts, lists and numbers are of sizes that a page can show.
+
+    The schema checks what they mean.
+    """
+    if isinstance(setting, str):
+        if len(setting) > MAX_TEXT or not setting.isprintable():
+            raise ModelError(
+                f"{path}: names, labels and choices have at most {MAX_TEXT} characters, and none "
+                "that cannot be printed."
+            )
+    elif isinstance(setting, (int, float)):
+        if not abs(setting) <= MAX_NUMBER:  # NaN is not either
+            raise ModelError(f"{path}: numbers are within {MAX_NUMBER:g} of 0, not {setting}.")
+    elif isinstance(setting, (list, dict)):
+        if len(setting) > MAX_CHOICES:
+            raise ModelError(f"{path}: an attribute has at most {MAX_CHOICES} choices.")
+        for part in setting.values() if isinstance(setting, dict) else setting:
+            _check_sizes(part, path)
 
 
 def _skeleton(model_class: type[Model], config: dict[str, Any], path: Path) -> Model:
@@ -144,23 +188,40 @@ def _skeleton(model_class: type[Model], config: dict[str, Any], path: Path) -> M
         raise ModelError(f"{path}: {error}") from error
 
 
-def _check_weights(skeleton: nn.Module, path: Path) -> None:
-    """Exactly the skeleton's tensors, by name and shape; reads the file's header only."""
+def _read_weights(path: Path, skeleton: nn.Module) -> dict[str, Tensor]:
+    """Exactly the skeleton's tensors, by name, shape and type, all of their numbers finite.
+
+    The file is read as a whole, and only if it is as large as they are: one that is mapped into
+    memory and then truncated would end the process.
+    """
+    expected = {name: _kind(tensor) for name, tensor in skeleton.state_dict().items()}
+    size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in expected.values())
     if not path.is_file():
         raise ModelError(f"{path} is missing.")
     try:
-        with safe_open(path, framework="pt") as weights:
-            names = weights.keys()
-            found = {name: weights.get_slice(name).get_shape() for name in names}
+        if path.stat().st_size > size + MAX_HEADER_BYTES:
+            raise ModelError(f"{path} does not fit {CONFIG_FILE}: it is too large.")
+        weights = load(path.read_bytes())
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path} is damaged or not a safetensors file: {error}") from error
-    expected = {name: list(tensor.shape) for name, tensor in skeleton.state_dict().items()}
+    found = {name: _kind(tensor) for name, tensor in weights.items()}
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
             raise ModelError(
-                f"{path} does not fit {CONFIG_FILE}: {name} has shape {found.get(name, 'none')}, "
-                f"expected {expected.get(name, 'none')}."
+                f"{path} does not fit {CONFIG_FILE}: {name} has shape "
+                f"{_described(found.get(name))}, expected {_described(expected.get(name))}."
             )
+    if not all(tensor.isfinite().all() for tensor in weights.values()):
+        raise ModelError(f"{path} holds weights that are not finite numbers.")
+    return weights
+
+
+def _kind(tensor: Tensor) -> tuple[list[int], torch.dtype]:
+    return list(tensor.shape), tensor.dtype
+
+
+def _described(kind: tuple[list[int], torch.dtype] | None) -> str:
+    return f"{kind[0]} of {kind[1]}".replace("torch.", "") if kind else "none"
 
 
 def _meaning(schema: AttributeSchema) -> list[tuple[Any, ...]]:

@@ -23,6 +23,14 @@ _OPTIONS: dict[PictureFormat, dict[str, Any]] = {
 }
 
 
+_LONGEST: dict[PictureFormat, int] = {"PNG": 2**31 - 1, "JPEG": 65_500, "WEBP": 16_383}
+"""Pixels a side that a file can hold."""
+
+
+class PictureError(ValueError):
+    """A picture that cannot be saved as it should be; the message says why, and what to do."""
+
+
 def save_picture(
     image: Image.Image,
     target: Path | BinaryIO,
@@ -36,9 +44,14 @@ def save_picture(
     that the picture looks the same. Without one, none is embedded, which stands for sRGB.
 
     Raises OSError (a full disk, a folder that is not there) and leaves no half-written file at a
-    path, or ValueError: the profile cannot be used, or the format has no room for so many pixels
+    path, or PictureError: the profile cannot be used, or the format has no room for so many pixels
     a side.
     """
+    if max(image.size) > _LONGEST[format]:
+        raise PictureError(
+            f"A {format} holds {_LONGEST[format]} pixels a side, and this picture has "
+            f"{image.width} x {image.height}. Choose PNG."
+        )
     picture = pixels_only(image)
     if profile:
         picture = _from_srgb(picture, profile)
@@ -73,7 +86,7 @@ def _from_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     try:
         converted = ImageCms.profileToProfile(image, srgb, io.BytesIO(profile), outputMode="RGB")
     except (ImageCms.PyCMSError, OSError) as error:
-        raise ValueError(
+        raise PictureError(
             "The colour profile cannot be used. Save the picture without it, in sRGB."
         ) from error
     assert converted is not None  # only a conversion in place returns nothing

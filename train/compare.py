@@ -18,7 +18,7 @@ import copy
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -106,10 +106,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         comparison: Comparison = build(Comparison, yaml.safe_load(options.config.read_text()))
         variants: list[Variant] = [build(Variant, each) for each in comparison.variants]
-        names = [variant.name for variant in variants]
+        names = {variant.name: variant for variant in variants}
         if unknown := set(options.only or ()) - set(names):
             raise ConfigError(f"no variant is called {', '.join(sorted(unknown))}")
-        wanted = [v for v in variants if options.only is None or v.name in options.only]
+        wanted = [names[name] for name in (names if options.only is None else options.only)]
         unmeasured = [v for v in wanted if not (options.out / v.name / "figures.json").exists()]
         if unmeasured:
             configs = [comparison.config(v, options.config.parent) for v in unmeasured]
@@ -305,7 +305,7 @@ def edit_figures(
     }
 
 
-def table(folder: Path, names: Sequence[str]) -> str:
+def table(folder: Path, names: Iterable[str]) -> str:
     """Markdown: a row for each variant that has been measured."""
     lines = [
         "| variant | swap at labels / ends | worst swap at ends | side effects | KID at ends "

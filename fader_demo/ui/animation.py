@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
 import gradio as gr
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fader_demo.blending import DETAIL
 from fader_demo.clips import CLIP_FORMATS
@@ -37,26 +38,42 @@ class Journey:
 def animation_panel() -> gr.HTML:
     """What to animate, and the clip; `make` fires with what ``asked_for`` reads.
 
-    Its value is a file (``ui.download.offered``), or None.
+    Its value is a file (``ui.download.written_file``), or None.
     """
     types = "".join(f'<option value="{s}">{_TYPES[s]}</option>' for s in CLIP_FORMATS)
     return component(__file__, "animation", _TEMPLATE.replace("TYPES", types))
 
 
+class _Place(BaseModel):
+    moved: dict[str, float]
+
+
+class _Asked(BaseModel):
+    """What `make` fires with. It may come from anybody."""
+
+    model_config = ConfigDict(strict=True)
+
+    start: Annotated[_Place, Field(alias="from")]
+    end: Annotated[_Place, Field(alias="to")]
+    suffix: str
+    detail: Annotated[float, Field(ge=0, le=1)] = DETAIL
+
+
 def asked_for(event: gr.EventData, schema: AttributeSchema) -> Journey:
-    """The clip that the visitor asked for. The editor checks its numbers."""
-    asked: dict[str, Any] = event._data
-    places = []
-    for place in ("from", "to"):
-        values = (asked.get(place) or {}).get("moved")
-        if not isinstance(values, dict):
-            raise Refusal("Choose where the animation begins and ends.")
-        places.append({name: value for name, value in values.items() if name in schema.names})
-    if places[0] == places[1]:
+    """The clip that the visitor asked for. Raises Refusal; values are left to the editor."""
+    try:
+        asked = _Asked.model_validate(event._data)
+    except ValidationError as error:
+        raise Refusal("Choose where the animation begins and ends.") from error
+    start, end = (
+        {name: value for name, value in place.moved.items() if name in schema.names}
+        for place in (asked.start, asked.end)
+    )
+    if start == end:
         raise Refusal("Nothing moves between these two. Choose two that differ.")
-    if asked.get("suffix") not in CLIP_FORMATS:
+    if asked.suffix not in CLIP_FORMATS:
         raise Refusal("There is no such file type. Choose another.")
-    return Journey(places[0], places[1], float(asked.get("detail", DETAIL)), str(asked["suffix"]))
+    return Journey(start, end, asked.detail, asked.suffix)
 
 
 _TEMPLATE = """

@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import gradio as gr
 from PIL import Image
 
+from fader_demo.attributes import SchemaError
 from fader_demo.clips import write_clip
+from fader_demo.editor import Edit
 from fader_demo.photos import PhotoError
 from fader_demo.pretrained import ModelError
 from fader_demo.readings import explain
+from fader_demo.serving import Busy, Job, Scheduler
 from fader_demo.ui.about import described
 from fader_demo.ui.animation import CLIP_SIDE, FRAMES, FRAMES_PER_SECOND, asked_for
 from fader_demo.ui.changes import shown
-from fader_demo.ui.download import new_file, offered, picture_file, wanted_format
+from fader_demo.ui.download import picture_file, wanted_format, written_file
 from fader_demo.ui.grid import Grid
-from fader_demo.ui.photo import uploaded_paths
+from fader_demo.ui.photo import Opening, Wanted, uploaded_paths
 from fader_demo.ui.pictures import LIVE_SIDE, data_uri
 from fader_demo.ui.result import drawn
-from fader_demo.ui.sliders import Edit, at_start, edit_of, panel
+from fader_demo.ui.sliders import Move, at_start, edit_of, panel
 from fader_demo.ui.strip import Strip, strengths
 from fader_demo.ui.thumbnails import pressed, thumbnails
 from fader_demo.ui.tray import laid_out
-from fader_demo.ui.visit import Refusal, Visit, held, in_plain_words, tell
+from fader_demo.ui.visit import (
+    OUR_FAULT,
+    Gone,
+    Photo,
+    Refusal,
+    Visit,
+    held,
+    in_plain_words,
+    tell,
+)
 
 if TYPE_CHECKING:
     from fader_demo.editor import Editor
@@ -35,6 +52,8 @@ Value = dict[str, Any] | None
 
 SMALL_SIDE, LARGE_SIDE = 224, 512
 """Pixels of a face's side: where several are shown, and where they are saved."""
+
+_logger = logging.getLogger(__name__)
 
 
 class Answers:
@@ -48,6 +67,9 @@ class Answers:
         self.models = models
         self.examples = list(examples)
         self.cache = cache
+        self.scheduler = Scheduler()
+        # By key, for as long as a gr.State holds them.
+        self.visits: WeakValueDictionary[str, Visit] = WeakValueDictionary()
         editor = models.editor(models.first)
         self.greeting = editor.open(self.examples[0]) if self.examples else None
 
@@ -64,16 +86,19 @@ class Answers:
     def greet(self) -> tuple[Any, ...]:
         if self.greeting is None:
             return gr.skip()
-        *opened, sliders = self._shown(Visit(self.models.first, (self.greeting,), greeting=True))
+        photo = Photo(self.greeting, {"example": 0})
+        *opened, sliders = self._shown(Visit(self.models.first, (photo,), greeting=True))
         return *opened, sliders | {"greeting": True}
 
     @in_plain_words
-    def open_uploads(self, visit: Visit | None, files: Any) -> tuple[Any, ...]:
-        return self._open(visit, uploaded_paths(files))
+    def open_photos(self, visit: Visit | None, model: str, value: Any) -> tuple[Any, ...]:
+        opening = Opening.read(value)
+        return self._open(visit, model, opening.photos, opening.chosen)
 
     @in_plain_words
-    def open_example(self, visit: Visit | None, event: gr.EventData) -> tuple[Any, ...]:
-        return self._open(visit, [self.examples[pressed(event, len(self.examples))]])
+    def open_example(self, visit: Visit | None, model: str, event: gr.EventData) -> tuple[Any, ...]:
+        index = pressed(event, len(self.examples))
+        return self._open(visit, model, [Wanted(example=index)])
 
     @in_plain_words
     def choose_face(self, visit: Visit | None, event: gr.EventData) -> tuple[Any, ...]:
@@ -104,8 +129,7 @@ class Answers:
             editor = self.models.editor(model)
         except ModelError as error:
             raise Refusal(str(error)) from error
-        faces = tuple(editor.adopt(face) for face in held(visit).faces)
-        switched = Visit(model, faces, held(visit).chosen, held(visit).greeting)
+        switched = held(visit).adopted(model, editor.adopt)
         schema, card = editor.schema, self.models.card(model)
         *opened, _ = self._shown(switched)
         edit = edit_of(visit, sliders)
@@ -118,22 +142,37 @@ class Answers:
             described(card, schema),
         )
 
-    def _open(self, visit: Visit | None, paths: Sequence[Path]) -> tuple[Any, ...]:
-        """The photos that can be opened; of each of the others, why it can not."""
-        editor, opened = self._editor(visit), []
-        for path in paths:
+    def _open(
+        self, visit: Visit | None, model: str, photos: Sequence[Wanted], chosen: int = 0
+    ) -> tuple[Any, ...]:
+        """The photos that can be opened; of each of the others, why it can not.
+
+        model: what the page shows. A visit that is no longer held begins anew with it.
+        """
+        before = visit or Visit(model)
+        self.scheduler.admit(before.key)
+        editor, opened = self._editor(before), []
+        for number, wanted in enumerate(photos, 1):
             try:
-                opened.append(editor.open(path))
-            except PhotoError as error:
-                if len(paths) == 1:
-                    raise
-                tell(f"{len(opened) + 1}. photo of {len(paths)}: {error}")
+                face = editor.open(self._path(wanted), wanted.face)
+                opened.append(Photo(face, wanted.source))
+            except (PhotoError, IndexError) as error:
+                if len(photos) == 1:
+                    raise Refusal(str(error)) from error
+                tell(f"{number}. photo of {len(photos)}: {error}")
         if not opened:
             return gr.skip()
-        before = visit or Visit(self.models.first, ())
-        return self._shown(before.opened(tuple(opened)))
+        return self._shown(before.opened(tuple(opened), min(chosen, len(opened) - 1)))
+
+    def _path(self, wanted: Wanted) -> Path:
+        if wanted.example is None:
+            return uploaded_paths([wanted.file])[0]
+        if wanted.example >= len(self.examples):
+            raise Refusal("There is no such example any more. Choose another.")
+        return self.examples[wanted.example]
 
     def _shown(self, visit: Visit, edit: Edit | None = None) -> tuple[Any, ...]:
+        self.visits[visit.key] = visit
         face = visit.face
         original = data_uri(face.photo_at(LIVE_SIDE))
         portraits = [_portrait(face.photo, box) for box in face.boxes]
@@ -142,19 +181,32 @@ class Answers:
 
     # Drawing the face where the sliders stand. A move made on an earlier face draws nothing.
 
-    @in_plain_words
-    def draw(self, visit: Visit | None, sliders: Value) -> Any:
-        if visit is None:
-            return gr.skip()  # `draw_below` says why, once at the end of a drag
-        edit = edit_of(visit, sliders)
-        if not edit or not sliders:
-            return gr.skip()
-        editor = self._editor(visit)
-        return drawn(
-            edit,
-            sliders.get("at"),
-            lambda: editor.paste(edit.face, edit.values, LIVE_SIDE, edit.detail),
-        )
+    async def draw(self, sliders: Any) -> dict[str, Any]:
+        """What a move of the sliders shows, or which problem there is (see ``slider_panel``).
+
+        The call comes from no session: who knows the key of a visit may draw what is open there.
+        """
+        try:
+            return await self._drawn(Move.read(sliders))
+        except Busy as busy:
+            return _problem("busy", str(busy)) | {"retry_seconds": busy.retry_seconds}
+        except Gone as gone:
+            return _problem("gone", str(gone))
+        except (Refusal, SchemaError) as refusal:
+            return _problem("refused", str(refusal))
+        except Exception:
+            _logger.exception("A picture could not be drawn")
+            return _problem("failed", OUR_FAULT)
+
+    async def _drawn(self, move: Move) -> dict[str, Any]:
+        visit = held(self.visits.get(move.visit))
+        edit = move.edit_of(visit)
+        answer = None
+        if edit:
+            finish = functools.partial(drawn, edit, began=time.perf_counter())
+            job = Job(self._editor(visit), edit, LIVE_SIDE, finish)
+            answer = await asyncio.wrap_future(self.scheduler.submit(visit.key, job))
+        return answer or _problem("superseded", "A newer move has taken the place of this one.")
 
     @in_plain_words
     def draw_below(self, visit: Visit | None, sliders: Value, tab: str, *settings: Any) -> Any:
@@ -266,13 +318,16 @@ class Answers:
         frames = editor.loop(
             edit.face, journey.start, journey.end, FRAMES, CLIP_SIDE, journey.detail
         )
-        path = new_file(f"portrait{journey.suffix}", self.cache)
-        write_clip(
-            progress.tqdm(frames, total=FRAMES, desc="Drawing", unit="pictures"),
-            path,
-            FRAMES_PER_SECOND,
+        counted = progress.tqdm(frames, total=FRAMES, desc="Drawing", unit="pictures")
+        return written_file(
+            f"portrait{journey.suffix}",
+            self.cache,
+            lambda path: write_clip(counted, path, FRAMES_PER_SECOND),
         )
-        return offered(path)
+
+
+def _problem(kind: str, message: str) -> dict[str, Any]:
+    return {"problem": kind, "message": message}
 
 
 def _portrait(photo: Image.Image, box: tuple[float, float, float, float]) -> Image.Image:

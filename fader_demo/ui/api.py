@@ -41,6 +41,8 @@ _STORED = "/gradio_api/file="
 
 _UPLOAD = "Upload the photo, as handle_file(path) of gradio_client does; no address is fetched."
 
+_MISFIT = "What was sent does not fit what is asked for here: check its values and their number."
+
 _logger = logging.getLogger(__name__)
 
 
@@ -48,14 +50,20 @@ class UploadsOnly(gr.Blocks):
     """A page that takes files from nowhere but uploads.
 
     Gradio would fetch whatever address it is given in place of a file. Here only the address of a
-    file that was uploaded to this page stands for that file.
+    file that was uploaded to this page stands for that file. Of values that it cannot take Gradio
+    would print all to the log, the names of photos among them; here the sender is told, and no one
+    else.
     """
 
     async def preprocess_data(
         self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any
     ) -> list[Any]:
-        inputs = traverse(inputs, _stored, is_file_obj_with_meta)
-        return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
+        try:
+            inputs = traverse(inputs, _stored, is_file_obj_with_meta)
+            return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
+        except Exception as error:
+            message = error.message if isinstance(error, gr.Error) else _MISFIT
+            raise gr.Error(message, print_exception=False) from None
 
 
 def _stored(file: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +13,15 @@ import gradio as gr
 from gradio.data_classes import FileData
 from PIL import Image
 
-from fader_demo.saving import PICTURE_FORMATS, save_picture
+from fader_demo.saving import PICTURE_FORMATS, PictureError, save_picture
 from fader_demo.ui.visit import Refusal
+
+NO_FILES = (
+    "The server cannot write files at the moment; its disk may be full. Try again in some minutes."
+)
+"""What a visitor is told where a file of theirs cannot be written."""
+
+_logger = logging.getLogger(__name__)
 
 
 def download_button(name: str, label: str, primary: bool = False) -> gr.HTML:
@@ -39,31 +49,43 @@ def download_button(name: str, label: str, primary: bool = False) -> gr.HTML:
 
 def wanted_format(event: gr.EventData) -> str:
     """Which of `PICTURE_FORMATS` the visitor chose."""
-    end = event._data.get("format")
-    if end not in PICTURE_FORMATS:
+    end = event._data.get("format") if isinstance(event._data, dict) else None
+    if not isinstance(end, str) or end not in PICTURE_FORMATS:
         raise Refusal("There is no such file type. Choose another.")
-    return str(end)
+    return end
 
 
-def new_file(name: str, cache: str) -> Path:
-    """Where to write a file for a visitor: below Gradio's cache, which is swept."""
+def written_file(name: str, cache: str, write: Callable[[Path], None]) -> dict[str, Any]:
+    """A new file of a visitor's, as a component's value: below Gradio's cache, which is swept.
+
+    write: writes a whole file to a path, or raises and leaves nothing there. An OSError of its
+    becomes a Refusal. Whatever fails, nothing stays.
+    """
     folder = Path(cache) / secrets.token_hex(16)
-    folder.mkdir(parents=True)
-    return folder / name
-
-
-def offered(path: Path) -> dict[str, Any]:
-    """A written file as a component's value."""
-    return FileData(path=str(path), orig_name=path.name).model_dump()
+    try:
+        folder.mkdir(parents=True)
+        write(folder / name)
+    except OSError as error:
+        _logger.error("A file could not be written: %s", error.strerror)
+        raise Refusal(NO_FILES) from error
+    finally:
+        with suppress(OSError):  # not empty: the file is there
+            folder.rmdir()
+    return FileData(path=str(folder / name), orig_name=name).model_dump()
 
 
 def picture_file(
     image: Image.Image, name: str, end: str, cache: str, profile: bytes | None = None
 ) -> dict[str, Any]:
-    """Writes a picture (``save_picture``) and offers it as ``name``.``end``."""
-    path = new_file(f"{name}.{end}", cache)
-    save_picture(image, path, PICTURE_FORMATS[end], profile)
-    return offered(path)
+    """Writes a picture (``save_picture``) and offers it as ``name``.``end``. Raises Refusal."""
+
+    def write(path: Path) -> None:
+        save_picture(image, path, PICTURE_FORMATS[end], profile)
+
+    try:
+        return written_file(f"{name}.{end}", cache, write)
+    except PictureError as error:
+        raise Refusal(str(error)) from error
 
 
 _SAVE = """

@@ -37,7 +37,7 @@ THEME = gr.themes.Base(
 CSS = [Path(__file__).with_name("page.css"), Path(__file__).with_name("changes.css")]
 
 AT_ONCE = 2
-"""Pictures that are drawn, and photos that are opened, at the same time; others take turns."""
+"""Photos that are opened, and sheets that are drawn, at the same time; others take turns."""
 
 
 class Page:
@@ -56,6 +56,10 @@ class Page:
             self._listen(page)
             add_endpoints(self.models, self.answers.cache)
         return page
+
+    def close(self) -> None:
+        """Ends the threads that draw."""
+        self.answers.scheduler.close()
 
     def _render(self) -> None:
         examples = [Image.open(path) for path in self.answers.examples]
@@ -84,11 +88,11 @@ class Page:
                     self.example = thumbnail_row("examples", "Examples", "Example", examples)
                     self.faces = thumbnail_row("faces", "Which face?", "Face", fewest=2)
             with gr.Column(elem_id="edited"):
-                self.result = result_panel(first_photo)
+                result_panel(first_photo)
                 self.download = download_button("download", "Download", primary=True)
                 self.pins = pin_row()
             with gr.Column(elem_id="controls"):
-                self.sliders = slider_panel(schema, card, model)
+                self.sliders = slider_panel(schema, card, model, self.answers.draw)
         with gr.Tabs(elem_id="panels"):
             with gr.Tab("Strengths") as strip_tab:
                 self.strip = Strip(schema)
@@ -121,32 +125,26 @@ class Page:
             "show_progress_on": self.original,
             **private,
         }
-        draws: dict[str, Any] = {
-            "concurrency_id": "draw",
-            "concurrency_limit": AT_ONCE,
-            "trigger_mode": "always_last",
-            "show_progress": "hidden",
-            **private,
-        }
         where = [self.visit, self.sliders]
         page.load(answers.greet, None, **opens)
-        self.photo.upload(answers.open_uploads, [self.visit, self.photo], **opens)
-        self.example.select(answers.open_example, self.visit, **opens)
+        self.photo.upload(answers.open_photos, [self.visit, self.model, self.photo], **opens)
+        self.example.select(answers.open_example, [self.visit, self.model], **opens)
         self.faces.select(answers.choose_face, self.visit, **opens)
         self.tray.select(answers.choose_photo, where, **opens)
         self.tray.remove(answers.close_photo, where, **opens)
-        self.sliders.change(answers.draw, where, self.result, **draws)
 
         settings = [*self.strip.settings, *self.grid.settings]
         draws_below: dict[str, Any] = {
             "fn": answers.draw_below,
             "inputs": [*where, self.open_tab, *settings],
             "outputs": [self.strip.picture, self.grid.picture, self.tray, self.changes],
-            **draws,
             "concurrency_id": "below",
+            "concurrency_limit": AT_ONCE,
+            "trigger_mode": "always_last",
+            "show_progress": "hidden",
+            **private,
         }
-        follows = [self.sliders.change, self.sliders.release, *(s.change for s in settings)]
-        gr.on(follows, **draws_below)
+        gr.on([self.sliders.apply, *(s.change for s in settings)], **draws_below)
         for name, tab in self.tabs.items():
             opened = tab.select(lambda name=name: name, None, self.open_tab, queue=False, **private)
             opened.then(**draws_below)

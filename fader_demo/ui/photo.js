@@ -1,31 +1,75 @@
 const file_input = element.querySelector("input[type=file]");
 const dialog = element.querySelector("dialog");
 const video = element.querySelector("video");
+const opened = []; // every file, to be opened again if the server no longer holds the photo
+
+async function uploaded(photo) {
+  if (photo.upload === undefined) return photo;
+  const file = opened[photo.upload];
+  const body = new FormData();
+  body.append("files", file);
+  // Not Gradio's own upload, which shows the answer as it came over the line.
+  const answer = await fetch("gradio_api/upload", { method: "POST", body }).catch(() => null);
+  if (!answer?.ok) throw new Error(await reason(answer));
+  const [path] = await answer.json();
+  return { ...photo, file: { path, orig_name: file.name, meta: { _type: "gradio.FileData" } } };
+}
+
+async function reason(answer) {
+  const said = await answer?.json().catch(() => null);
+  return said?.detail ?? "The photo did not arrive. Try again.";
+}
+
+// Photos are {upload: number of the file} or {example: number}, and may say which face is chosen.
+async function open(photos, chosen = 0) {
+  element.classList.add("busy");
+  try {
+    const arrived = [];
+    for (const photo of photos) arrived.push(await uploaded(photo));
+    props.value = { photos: arrived, chosen };
+    trigger("upload");
+    return true;
+  } catch (error) {
+    trigger("warning", error.message);
+    return false;
+  } finally {
+    element.classList.remove("busy");
+  }
+}
 
 async function send(files) {
   const fitting = [...files].filter((file) => file.size <= props.max_megabytes * 2 ** 20);
   if (fitting.length < files.length)
     trigger("warning", `A file is larger than ${props.max_megabytes} MB. Choose a smaller one.`);
   if (fitting.length === 0) return;
-  element.classList.add("busy");
-  try {
-    const sent = [];
-    for (const file of fitting) {
-      const { path, url } = await upload(file);
-      sent.push({ path, url, orig_name: file.name, meta: { _type: "gradio.FileData" } });
-    }
-    props.value = sent;
-    trigger("upload");
-  } catch (error) {
-    console.warn(error); // `upload` itself has told the visitor
-  } finally {
-    element.classList.remove("busy");
-  }
+  await open(fitting.map((file) => ({ upload: opened.push(file) - 1 })));
 }
 
 file_input.addEventListener("change", () => {
   send(file_input.files);
   file_input.value = ""; // so that choosing the same file again is a change
+});
+
+// What the server no longer holds is opened again, though not at every move that it cannot draw.
+
+const PATIENCE_MS = 30000;
+const say = (text) => document.dispatchEvent(new CustomEvent("fader:status", { detail: text }));
+let patience = null; // a timer, while the photo is waited for
+
+document.addEventListener("fader:gone", async (event) => {
+  if (patience) return;
+  const { photos, chosen, message } = event.detail;
+  say("Opening the photo again …");
+  patience = setTimeout(() => {
+    patience = null;
+    say(message);
+  }, PATIENCE_MS);
+  if (!(await open(photos, chosen))) say(message);
+});
+
+document.addEventListener("fader:drawn", () => {
+  clearTimeout(patience);
+  patience = null;
 });
 
 // Drop: the whole page is the target.

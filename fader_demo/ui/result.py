@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -14,25 +13,23 @@ from fader_demo.ui.pictures import data_uri
 if TYPE_CHECKING:
     from PIL import Image
 
-    from fader_demo.editor import Face
-    from fader_demo.ui.sliders import Edit
+    from fader_demo.editor import Edit, Face
 
 
 def result_panel(source: str) -> gr.HTML:
-    """The picture and what is done with it. Its value is ``drawn``'s, or None.
+    """The picture and what is done with it. It shows what "fader:drawn" brings (see the script).
 
     source: what it shows until then, a data URI or "".
     """
     return component(__file__, "result", _TEMPLATE, first=source)
 
 
-def drawn(edit: Edit, asked_at: float | None, draw: Callable[[], Image.Image]) -> dict[str, Any]:
-    """Draws a picture, and says of what edit it is, how long it took, and which move asked for it.
+def drawn(edit: Edit, picture: Image.Image, began: float) -> dict[str, Any]:
+    """What the panel shows: the picture, of what edit it is, and how long it took.
 
-    asked_at: the browser's clock at the move; it comes back, so that the page knows the round trip.
+    began: when it was asked for, by ``time.perf_counter``.
     """
-    began = time.perf_counter()
-    source = data_uri(draw())
+    source = data_uri(picture)
     milliseconds = 1000 * (time.perf_counter() - began)
     return {
         "source": source,
@@ -40,7 +37,6 @@ def drawn(edit: Edit, asked_at: float | None, draw: Callable[[], Image.Image]) -
         "moved": edit.moved,
         "detail": edit.detail,
         "milliseconds": round(milliseconds, 1),
-        "at": asked_at,
     }
 
 
@@ -59,8 +55,9 @@ _TEMPLATE = """
     <input type="range" class="wipe" min="0" max="100" value="50" step="0.5"
            aria-label="Wipe between the original, at the left, and the edit" hidden>
     <figcaption>Edited</figcaption>
-    <span class="times" title="Drawing on the server, and from the move to the picture"></span>
+    <span class="times" title="On the server, and from the move to the picture"></span>
   </figure>
+  <p class="status" role="status"></p>
   <div class="tools" role="toolbar" aria-label="Compare">
     <button type="button" class="button hold" title="Or hold the picture, or the O key">
       Hold for original</button>

@@ -4,13 +4,16 @@
 // An edit, between panels and in the address, is {moved: {name: number}, detail: number}: what
 // differs from where the face started, so that it means something for any face. A panel that has
 // one dispatches "fader:set" on the document; "fader:moved" is dispatched whenever sliders rest, and
-// in answer to "fader:hello" from a panel that has just come to life.
+// in answer to "fader:hello" from a panel that has just come to life. Each picture that the server
+// has drawn is handed over by "fader:drawn". "fader:status" tells the visitor something, "fader:gone"
+// that the server no longer holds the photo.
 
 const KEY_STEPS = 5; // an arrow key moves this many of the finest steps
 const DETAIL = props.usual_detail; // where the detail stands on its own
 const DETAIL_KEY = "@detail"; // in the address, where no attribute's name begins like this
 const HISTORY = 200;
 const DEMONSTRATION_MS = 3000;
+const RETRY_MS = [500, 4000]; // the first pause when the connection is lost, and the longest
 
 const section = () => element.querySelector("section");
 const rows = () => [...element.querySelectorAll(".fader")];
@@ -82,9 +85,61 @@ const same = (one, other) => {
 };
 
 function assign(change) {
-  props.value = { ...props.value, ...change, at: performance.now() };
+  props.value = { ...props.value, ...change };
+  standing = current();
   paintAll();
+  draw();
 }
+
+// Drawing: one call to the server at a time, so that no picture overtakes another. The newest move
+// waits for its turn, so that the last one is always drawn.
+
+let standing = { moved: {}, detail: DETAIL }; // the edit where the sliders are
+let movedAt = null; // when the move that waits to be drawn was made
+let drawing = false;
+let lost = false; // whether the server no longer holds the photo
+
+const tell = (name, detail) => document.dispatchEvent(new CustomEvent(`fader:${name}`, { detail }));
+const pause = (milliseconds) => new Promise((go) => setTimeout(go, milliseconds));
+
+async function draw() {
+  movedAt = performance.now();
+  if (drawing) return;
+  drawing = true;
+  let [retry, longest] = RETRY_MS;
+  while (movedAt !== null && props.value) {
+    const at = movedAt;
+    movedAt = null;
+    const { visit, face, now } = props.value;
+    const answer = await server.draw({ visit, face, now, detail: detailNow() });
+    if (answer && answer.problem !== "busy") {
+      show(answer, face, at);
+      [retry] = RETRY_MS;
+      continue;
+    }
+    movedAt ??= at;
+    tell("status", answer ? answer.message : "Connection lost. Trying again …");
+    await pause(answer ? 1000 * answer.retry_seconds : retry);
+    retry = Math.min(2 * retry, longest);
+  }
+  drawing = false;
+}
+
+function show(answer, face, at) {
+  if (face !== props.value.face || answer.problem === "superseded") return; // another one is shown
+  if (answer.problem === "gone") {
+    const { photos, chosen } = props.value;
+    lost = true;
+    tell("gone", { photos, chosen, message: answer.message });
+  } else if (answer.problem) {
+    tell("status", answer.message);
+  } else {
+    tell("status", "");
+    tell("drawn", { ...answer, at });
+    trigger("apply");
+  }
+}
+document.addEventListener("visibilitychange", () => document.hidden || draw()); // is it still held?
 
 // Numbers of another model's sliders, or of a stranger's link: what does not fit is left out.
 function fitting(moved) {
@@ -119,7 +174,6 @@ function settle(edit) {
   paintAll();
   showInAddress(edit);
   announce();
-  trigger("release");
 }
 
 function announce() {
@@ -269,14 +323,16 @@ element.addEventListener("click", (event) => {
   if (event.target.closest(".surprise")) surprise();
 });
 
-// A new face: the detail stays as it is, and an edit that came by a link is made on it too.
-let detail = DETAIL;
-document.addEventListener("fader:moved", (event) => (detail = event.detail.detail));
-
+// A new face: the detail stays as it is, and an edit that came by a link is made on it too. When it is
+// one that was lost, nothing has changed for the visitor, who may be in the middle of a drag.
 watch("value", () => {
   if (!props.value) return paintAll();
+  if (lost) {
+    lost = false;
+    return take(standing);
+  }
   if (linked) take(linked);
-  else assign({ detail });
+  else assign({ detail: standing.detail });
   settle(current());
   if (props.value.greeting && !linked) demonstrate();
 });

@@ -3,11 +3,12 @@
 All of them are one component, so that a new face sets every start in one event and a move costs
 one answer, however many attributes the model has. Its value is
 
-    {"face": key of the visit, "start": {name: number}, "now": {name: number}, "detail": number,
-     "at": milliseconds of the browser's clock when it was moved}
+    {"visit": key of the visit, "face": which face is shown, "start": {name: number},
+     "now": {name: number}, "detail": number,
+     "photos": what is open, as ``Photo.source`` with the "face" chosen in it, "chosen": number}
 
-or None while no face is open. `change` fires for every move, by hand or not; `release` when a hand
-lets go, a key is pressed, or a new face arrives.
+or None while no face is open. The script has a move drawn by calling the server itself, past
+Gradio's queue; `apply` fires when its picture has come back.
 
 Undo and redo, presets, surprises and the link in the address happen in the browser alone. Panels
 that hand over an edit, or follow the sliders, do it by two events on the document (see the script).
@@ -18,64 +19,94 @@ from __future__ import annotations
 import html
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import gradio as gr
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fader_demo.blending import DETAIL
+from fader_demo.editor import Edit
+from fader_demo.pretrained import MAX_ATTRIBUTES
 from fader_demo.ui.component import component
-from fader_demo.ui.visit import Visit, held
+from fader_demo.ui.visit import Refusal, Visit, held
 
 if TYPE_CHECKING:
     from fader_demo.attributes import Attribute, AttributeSchema
     from fader_demo.card import ModelCard
-    from fader_demo.editor import Face
 
 SEARCHED = 12
 """With more attributes than this, there is a field to search them."""
 
 
-@dataclass(frozen=True)
-class Edit:
-    """Where the sliders stand for a face. The editor checks names and numbers."""
+class Move(BaseModel):
+    """Where the sliders were moved. It may come from anybody: names are left to the editor."""
 
-    face: Face
-    values: dict[str, float]
-    detail: float
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
-    @property
-    def moved(self) -> dict[str, float]:
-        """The values of the sliders that were moved."""
-        start = self.face.values
-        return {name: value for name, value in self.values.items() if value != start.get(name)}
+    visit: Annotated[str, Field(max_length=64)]
+    face: Annotated[str, Field(max_length=64)]
+    now: Annotated[dict[str, float], Field(max_length=MAX_ATTRIBUTES)]
+    detail: Annotated[float, Field(ge=0, le=1)] = DETAIL
+
+    @classmethod
+    def read(cls, value: Any) -> Move:
+        """The move that a value of the sliders tells. Raises Refusal if it is none."""
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            raise Refusal("The sliders cannot stand like this. Reload the page.") from error
+
+    def edit_of(self, visit: Visit) -> Edit | None:
+        """The face that the visit shows, edited like this; None if the move is of another face."""
+        return Edit(visit.face, self.now, self.detail) if self.face == visit.shown else None
 
 
-def slider_panel(schema: AttributeSchema, card: ModelCard, model: str) -> gr.HTML:
-    """The panel of a model, grouped as its schema groups the attributes."""
-    shown = panel(schema, card, model)
-    return component(__file__, "sliders", "${panel}", panel=shown, usual_detail=DETAIL)
+def slider_panel(
+    schema: AttributeSchema,
+    card: ModelCard,
+    model: str,
+    answer: Callable[[Any], Awaitable[dict[str, Any]]],
+) -> gr.HTML:
+    """The panel of a model, grouped as its schema groups the attributes.
+
+    answer: draws what the sliders tell; its result goes to the picture (see ``ui.result``), or is
+    {"problem": "gone", "busy", "superseded", "refused" or "failed", "message": for the visitor},
+    with "retry_seconds" when it is busy.
+    """
+
+    async def draw(value: Any) -> dict[str, Any]:
+        return await answer(value)
+
+    return component(
+        __file__,
+        "sliders",
+        "${panel}",
+        panel=panel(schema, card, model),
+        usual_detail=DETAIL,
+        server_functions=[draw],
+    )
 
 
-def at_start(visit: Visit, moved: dict[str, float] | None = None) -> dict[str, Any]:
+def at_start(visit: Visit, moved: dict[str, Any] | None = None) -> dict[str, Any]:
     """The value that puts every slider where its attribute was estimated, but for those moved."""
     start = visit.face.values
-    now = start | {name: value for name, value in (moved or {}).items() if name in start}
-    return {"face": visit.key, "start": start, "now": now}
+    return {
+        "visit": visit.key,
+        "face": visit.shown,
+        "start": start,
+        "now": start | {name: value for name, value in (moved or {}).items() if name in start},
+        "photos": [{**photo.source, "face": photo.face.index} for photo in visit.photos],
+        "chosen": visit.chosen,
+    }
 
 
 def edit_of(visit: Visit | None, value: dict[str, Any] | None) -> Edit | None:
     """The chosen face and where its sliders stand; None if they stand for another face, or none.
 
-    Raises Refusal when the photo is no longer held.
+    Raises Refusal when the photo is no longer held, or the sliders' value makes no sense.
     """
-    if not value:
-        return None
-    held_visit = held(visit)
-    if value["face"] != held_visit.key:
-        return None
-    return Edit(held_visit.face, value["now"], float(value.get("detail", DETAIL)))
+    return Move.read(value).edit_of(held(visit)) if value else None
 
 
 def panel(schema: AttributeSchema, card: ModelCard, model: str) -> str:

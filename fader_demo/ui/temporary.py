@@ -6,12 +6,12 @@ Gradio's own sweep knows only files that an event was given; an upload that noth
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 KEPT_SECONDS = 300
 """Age at which a file is deleted. An upload is read as it arrives, a download at once."""
@@ -20,18 +20,21 @@ SWEPT_EVERY = 30
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """Gives Gradio, from here on, a folder of our own to write to, while this lasts."""
+    """Gives Gradio, and all else that sets files aside, a folder of our own while this lasts."""
     parent = os.environ.get("GRADIO_TEMP_DIR")
     if parent:
         Path(parent).mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="fader-", dir=parent, ignore_cleanup_errors=True) as name:
-        os.environ["GRADIO_TEMP_DIR"] = name
+    with tempfile.TemporaryDirectory(
+        prefix="fader-", dir=parent, ignore_cleanup_errors=True
+    ) as name:
+        os.environ["GRADIO_TEMP_DIR"] = tempfile.tempdir = name
         over = threading.Event()
         sweeper = threading.Thread(target=_keep_clean, args=(Path(name), over), daemon=True)
         sweeper.start()
         try:
             yield Path(name)
         finally:
+            tempfile.tempdir = None
             over.set()
             sweeper.join()
 

@@ -44,8 +44,8 @@ def _square(image: Image.Image) -> Image.Image:
     """The middle of an image, `_SIDE` pixels square."""
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    middle = image.convert("RGB").crop((left, top, left + side, top + side))
-    return middle.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    middle = image.crop((left, top, left + side, top + side)).convert("RGB")
+    return middle.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
 
 
 _TEMPLATE = """

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import gradio as gr
 
+from fader_demo.attributes import SchemaError
 from fader_demo.photos import PhotoError
+from fader_demo.serving import Busy
 
 if TYPE_CHECKING:
     from fader_demo.editor import Face
@@ -38,65 +40,99 @@ class Refusal(Exception):
     """What the visitor asked for cannot be done; the message tells them why, and what to do."""
 
 
+class Gone(Refusal):
+    """The visitor's photos are no longer held."""
+
+    def __init__(self) -> None:
+        super().__init__("This photo is no longer held here. Open it again.")
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """A photo that is open, and the face of it that is edited.
+
+    source: what the page calls it, so that it can open the photo again if it is no longer held:
+    {"upload": number of one of its files} or {"example": number}.
+    """
+
+    face: Face
+    source: dict[str, int]
+
+
 @dataclass(frozen=True, eq=False)
 class Visit:
-    """The open faces, one to a photo. Lives in gr.State, so that no other visitor can reach it.
+    """The open photos. Lives in gr.State, so that no other visitor can reach it.
 
-    model: name of the model that opened them. chosen: the face that is edited in large. greeting:
+    model: name of the model that opened them. chosen: the photo that is edited in large. greeting:
     nothing but the example is open that met the visitor, and whatever they open replaces it.
-    key: a new one whenever another face is chosen. The sliders carry it, so that a move made on
-    the previous face is never drawn on this one.
+    key: nobody else's, for as long as the page is open; whoever knows it may draw the open photos.
+    shown: another one whenever another face is chosen. The sliders carry it, so that a move made
+    on the previous face is never drawn on this one.
     """
 
     model: str
-    faces: tuple[Face, ...]
+    photos: tuple[Photo, ...] = ()
     chosen: int = 0
     greeting: bool = False
-    key: str = field(default_factory=lambda: secrets.token_hex(8))
+    key: str = field(default_factory=lambda: secrets.token_hex(16))
+    shown: str = field(default_factory=lambda: secrets.token_hex(4))
+
+    @property
+    def faces(self) -> tuple[Face, ...]:
+        """The edited face of every photo."""
+        return tuple(photo.face for photo in self.photos)
 
     @property
     def face(self) -> Face:
-        return self.faces[self.chosen]
+        return self.photos[self.chosen].face
 
-    def opened(self, faces: tuple[Face, ...]) -> Visit:
-        """With these faces besides, the first of them chosen. Raises Refusal when it is full."""
-        kept = () if self.greeting else self.faces
-        together = kept + faces
+    def opened(self, photos: tuple[Photo, ...], chosen: int = 0) -> Visit:
+        """With these photos besides, one of them chosen. Raises Refusal when it is full."""
+        kept = () if self.greeting else self.photos
+        together = kept + photos
         if len(together) > MAX_PHOTOS:
             raise Refusal(f"{MAX_PHOTOS} photos can be open at once. Close one of them first.")
-        if sum(face.photo.width * face.photo.height for face in together) > MAX_PIXELS:
+        if sum(p.face.photo.width * p.face.photo.height for p in together) > MAX_PIXELS:
             raise Refusal(
                 f"The open photos have more than {MAX_PIXELS // 1_000_000} megapixels together. "
                 "Close one of them first."
             )
-        return Visit(self.model, together, len(kept))
+        return self._showing(photos=together, chosen=len(kept) + chosen, greeting=False)
 
     def chose(self, index: int) -> Visit:
-        return Visit(self.model, self.faces, index)
+        return self._showing(chosen=index)
 
     def closed(self, index: int) -> Visit:
         """Without one of several photos; the one edited in large stays, if it is not that one."""
-        faces = self.faces[:index] + self.faces[index + 1 :]
+        photos = self.photos[:index] + self.photos[index + 1 :]
         if index == self.chosen:
-            return Visit(self.model, faces, min(index, len(faces) - 1))
-        return replace(self, faces=faces, chosen=self.chosen - (index < self.chosen))
+            return self._showing(photos=photos, chosen=min(index, len(photos) - 1))
+        return replace(self, photos=photos, chosen=self.chosen - (index < self.chosen))
 
     def with_face(self, face: Face) -> Visit:
         """Another face of the photo that is chosen."""
-        faces = list(self.faces)
-        faces[self.chosen] = face
-        return Visit(self.model, tuple(faces), self.chosen)
+        photos = list(self.photos)
+        photos[self.chosen] = replace(photos[self.chosen], face=face)
+        return self._showing(photos=tuple(photos))
+
+    def adopted(self, model: str, adopt: Callable[[Face], Face]) -> Visit:
+        """The same photos with another model, whose editor adopts their faces."""
+        photos = tuple(replace(photo, face=adopt(photo.face)) for photo in self.photos)
+        return self._showing(model=model, photos=photos)
+
+    def _showing(self, **changes: Any) -> Visit:
+        return replace(self, **changes, shown=secrets.token_hex(4))
 
 
 def held(visit: Visit | None) -> Visit:
-    """The visit, if its photos are still held."""
+    """The visit, if its photos are still held. Raises Gone."""
     if visit is None:
-        raise Refusal("This photo is no longer held here. Open it again.")
+        raise Gone
     return visit
 
 
 def in_plain_words(handler: Callable[P, Any]) -> Callable[P, Any]:
-    """Make a handler's failures toasts: a PhotoError's own words, and of all else no details.
+    """Make a handler's failures toasts: a refusal's own words, and of all else no details.
 
     The page stays as it was before.
     """
@@ -105,7 +141,7 @@ def in_plain_words(handler: Callable[P, Any]) -> Callable[P, Any]:
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> Any:
         try:
             return handler(*args, **kwargs)
-        except (PhotoError, Refusal) as refusal:
+        except (PhotoError, SchemaError, Refusal, Busy) as refusal:
             tell(str(refusal))
         except Exception:
             _logger.exception("%s failed", handler.__qualname__)

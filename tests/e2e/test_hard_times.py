@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import gradio as gr
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 from visitor import Visitor
 
 from fader_demo import Editor
@@ -63,16 +63,18 @@ def test_a_slow_decoder_still_ends_at_the_last_value(
     portrait: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    paste = editor.paste
+    paste_all = editor.paste_all
 
-    def slow_paste(*args: Any, **kwargs: Any) -> Image.Image:
+    def slow_paste_all(*args: Any, **kwargs: Any) -> Iterator[Image.Image]:
         time.sleep(1)  # longer than the last moves of a drag take
-        return paste(*args, **kwargs)
+        return paste_all(*args, **kwargs)
 
     visitor = Visitor(chromium.new_context().new_page(), served.local_url)
-    monkeypatch.setattr(editor, "paste", slow_paste)
-    value = visitor.drag("Smiling", visitor.farther_end("Smiling"))
-    visitor.sees(paste(editor.open(portrait), {"Smiling": value}, max_side=LIVE_SIDE))
+    with monkeypatch.context() as slow:
+        slow.setattr(editor, "paste_all", slow_paste_all)
+        value = visitor.drag("Smiling", visitor.farther_end("Smiling"))
+        visitor.wait_until(lambda: not visitor.is_untouched())
+    visitor.sees(editor.paste(editor.open(portrait), {"Smiling": value}, max_side=LIVE_SIDE))
     visitor.leave()
 
 
@@ -83,12 +85,14 @@ def test_a_fault_of_ours_shows_no_details(
         raise RuntimeError("the decoder's secret")
 
     visitor = Visitor(chromium.new_context().new_page(), served.local_url)
+    status = visitor.page.locator("#result").get_by_role("status")
     end = visitor.farther_end("Smiling")
     with monkeypatch.context() as broken:
-        broken.setattr(editor, "paste", fail)
+        broken.setattr(editor, "paste_all", fail)
         visitor.drag("Smiling", end)
-        assert "wrong on our side" in visitor.toast()
+        expect(status).to_contain_text("wrong on our side")
         assert "secret" not in visitor.page.content()
     visitor.drag("Smiling", abs(end - 0.1))
     visitor.wait_until(lambda: not visitor.is_untouched())
+    expect(status).to_have_text("")
     visitor.leave()

@@ -77,6 +77,16 @@ def test_it_draws_what_the_plain_decoder_draws(
     torch.testing.assert_close(drawn, expected, rtol=0, atol=1e-4)
 
 
+def test_different_faces_are_drawn_in_one_pass_as_alone() -> None:
+    folded = FoldedDecoder(_trained(ALL_KINDS))
+    prepared = torch.stack([folded.prepare(torch.randn(32, 4, 4)) for _ in range(3)])
+    values = _values(3)
+    together = folded.decode(prepared, values)
+    for index in range(3):
+        alone = folded.decode(prepared[index], values[index : index + 1])
+        torch.testing.assert_close(together[index : index + 1], alone, rtol=0, atol=1e-5)
+
+
 def test_a_prepared_latent_serves_any_number_of_moves() -> None:
     folded = FoldedDecoder(_trained(ALL_KINDS))
     prepared, values = folded.prepare(torch.randn(32, 4, 4)), _values(2)

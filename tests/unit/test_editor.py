@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 import fader_demo
 from fader_demo import Editor, Face, NoFaceError, SchemaError, UnreadableImageError
+from fader_demo.editor import Edit
 
 EDIT = {"Smiling": 2.0}
 
@@ -399,6 +400,20 @@ def test_a_photo_is_encoded_once_and_a_slider_move_decodes_once(
             editor.paste(face, {})
             assert len(decoded) == 102
     assert len(encoded) == len(estimated) == 1
+
+
+def test_several_faces_are_pasted_by_one_pass_of_the_decoder(
+    editor: Editor, face: Face, pair: Face
+) -> None:
+    edits = [Edit(face, EDIT), Edit(pair, {"Age": 80}, 0.1), Edit(face, {}), Edit(face, {"Age": 9})]
+    with _decodes(editor) as decoded:
+        together = list(editor.paste_all(edits, max_side=200))
+    assert len(decoded) == 1
+    for edit, picture in zip(edits, together, strict=True):
+        alone = editor.paste(edit.face, edit.values, 200, edit.detail)
+        assert _difference(picture, alone).max() <= 1
+    with pytest.raises(SchemaError, match="Nose"):
+        editor.paste_all([Edit(face, EDIT), Edit(face, {"Nose": 1})])
 
 
 def test_the_decoder_draws_what_the_model_draws(editor: Editor, face: Face) -> None:

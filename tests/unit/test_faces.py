@@ -331,6 +331,30 @@ def test_reduction_keeps_what_the_crop_can_show() -> None:
     assert np.abs(result - expected).mean() < 8
 
 
+@pytest.mark.parametrize(
+    "alignment",
+    [
+        similarity(6, 0, 700, 200, 64),
+        similarity(10, 30, -100, -250, 64),
+        similarity(5, -120, 700, 900, 64),
+        similarity(40, 0, -700, -800, 64),
+    ],
+    ids=["within", "beyond a corner", "turned", "larger than the photo"],
+)
+def test_reducing_only_what_the_crop_shows_changes_nothing(
+    photo: Image.Image, alignment: Alignment
+) -> None:
+    large = photo.resize((1500, 1200), Image.Resampling.BICUBIC)
+    by = alignment.scale / 2
+    size = (round(1500 / by), round(1200 / by))
+    reduced = large.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
+    # Hardly less than the whole, lest rounding make it more, which is drawn twice as large.
+    double = alignment.resized(2 * alignment.size).scaled((1 - 1e-9) / by)
+    expected = crop(reduced, double).resize((64, 64), Image.Resampling.BICUBIC)
+    difference = np.asarray(crop(large, alignment), int) - np.asarray(expected, int)
+    assert np.abs(difference).max() <= 2  # Pillow's bicubic sampling cuts off fractions of a level
+
+
 def test_enlarging_is_smooth() -> None:
     step = np.zeros((40, 40, 3), np.uint8)
     step[:, 20:] = 200

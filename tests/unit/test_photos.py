@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import struct
 import zlib
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from odd_files import encoded, png, tiff
+from PIL import Image, ImageCms, TiffImagePlugin
 
 from fader_demo.photos import (
     MAX_PIXELS,
@@ -150,6 +151,33 @@ def test_every_exif_orientation_is_obeyed(tmp_path: Path, orientation: int) -> N
     assert difference(read_photo(tmp_path / "a.png"), gradient()) == 0
 
 
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"Exif\0\0no EXIF",
+        b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\0\0\0\x01\0\x06\0\0\0\0\0\0",
+        b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x09\0\0\0\0\0\0",
+    ],
+    ids=["not EXIF", "orientation is a text", "orientation 9"],
+)
+def test_a_photo_whose_orientation_cannot_be_read_stays_as_it_is(
+    picture: Image.Image, tmp_path: Path, exif: bytes
+) -> None:
+    picture.save(tmp_path / "a.png", exif=exif)
+    assert difference(read_photo(tmp_path / "a.png"), gradient()) == 0
+
+
+def test_orientation_is_obeyed_where_other_exif_data_cannot_be_written_again(
+    picture: Image.Image, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    exif[0x829A] = 0.01  # exposure time, a fraction; here said to be of a type that is none
+    damaged = exif.tobytes().replace(b"\x82\x9a\x00\x05", b"\x82\x9a\x00\x04")
+    picture.rotate(180).save(tmp_path / "a.png", exif=damaged)
+    assert difference(read_photo(tmp_path / "a.png"), gradient()) == 0
+
+
 def test_no_metadata_is_carried(picture: Image.Image, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x010E] = "where I live"
@@ -185,6 +213,11 @@ def test_the_profile_of_an_rgb_photo_is_kept_and_nothing_else(
     photo = read_photo(tmp_path / "a.jpg")
     assert photo.info == {"icc_profile": SRGB}
     assert photo.size == (HEIGHT, WIDTH)
+
+
+def test_an_srgb_profile_changes_no_pixel(picture: Image.Image) -> None:
+    picture.info["icc_profile"] = SRGB
+    assert difference(read_photo(picture), gradient()) == 0
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "P", "RGBA"])
@@ -243,6 +276,11 @@ def test_arrays_that_are_no_image_are_refused(array: np.ndarray) -> None:
         read_photo(array)
 
 
+def test_a_colour_image_is_read_as_a_copy(picture: Image.Image) -> None:
+    read_photo(picture).paste((0, 0, 0), (0, 0, WIDTH, HEIGHT))
+    assert difference(picture, gradient()) == 0
+
+
 def test_the_source_image_is_left_alone(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -265,13 +303,7 @@ def test_the_least_size_is_read() -> None:
 
 def png_header(width: int, height: int) -> bytes:
     """A PNG that announces a size and holds no pixels: decoding it is an error of its own."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        checksum = struct.pack(">I", zlib.crc32(kind + data))
-        return struct.pack(">I", len(data)) + kind + data + checksum
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    return png(width, height)
 
 
 @pytest.mark.filterwarnings("error")
@@ -293,14 +325,11 @@ def test_the_greatest_size_passes_the_check(tmp_path: Path) -> None:
 
 
 def damaged_files() -> dict[str, bytes]:
-    import io
-
-    whole = io.BytesIO()
-    Image.fromarray(gradient()).save(whole, "JPEG")
+    whole = encoded(Image.fromarray(gradient()), "JPEG")
     return {
         "empty.jpg": b"",
         "text.jpg": b"this is not an image",
-        "truncated.jpg": whole.getvalue()[:-300],
+        "truncated.jpg": whole[:-300],
         "header only.png": png_header(64, 64),
     }
 
@@ -310,6 +339,55 @@ def test_damaged_files_are_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(damaged_files()[name])
     with pytest.raises(UnreadableImageError, match="JPEG or PNG"):
         read_photo(tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", ["ICO", "TGA", "PCX", "EPS"])
+def test_formats_that_no_camera_writes_are_not_even_tried(
+    picture: Image.Image, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture.save(tmp_path / "a.jpg", kind)
+    parser, _ = Image.OPEN[kind]
+    monkeypatch.setitem(Image.OPEN, kind, (parser, lambda _: pytest.fail("it was tried")))
+    with pytest.raises(UnreadableImageError, match="JPEG or PNG"):
+        read_photo(tmp_path / "a.jpg")
+
+
+def test_a_file_that_may_not_be_read_is_refused_by_name(
+    picture: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: Any, **__: Any) -> NoReturn:
+        raise PermissionError(13, "Permission denied")
+
+    picture.save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "open", denied)
+    with pytest.raises(UnreadableImageError, match=r"a\.png may not be read"):
+        read_photo(tmp_path / "a.png")
+
+
+def test_what_looks_like_many_scans_but_is_none_does_not_matter(
+    picture: Image.Image, tmp_path: Path
+) -> None:
+    """A thumbnail before the pixels, a film behind them."""
+    scans = b"\xff\xda" * 200
+    photo = encoded(picture, "JPEG", progressive=True, comment=scans) + scans
+    (tmp_path / "a.jpg").write_bytes(photo)
+    assert difference(read_photo(tmp_path / "a.jpg"), gradient()) < 6
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # the file has no more tags than it needs
+def test_a_tiff_in_tiles_is_read(tmp_path: Path) -> None:
+    tile = np.zeros((256, 256), np.uint8)
+    tile[:48, :64] = gradient()[:, :, 0]
+    pixels = zlib.compress(tile.tobytes())
+    place = {
+        TiffImagePlugin.TILEWIDTH: 256,
+        TiffImagePlugin.TILELENGTH: 256,
+        TiffImagePlugin.TILEOFFSETS: 8,
+        TiffImagePlugin.TILEBYTECOUNTS: len(pixels),
+    }
+    (tmp_path / "a.tiff").write_bytes(tiff(WIDTH, HEIGHT, place, pixels))
+    expected = np.repeat(gradient()[:, :, :1], 3, axis=2)
+    assert difference(read_photo(tmp_path / "a.tiff"), expected) == 0
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import ModelInfo
 from huggingface_hub.errors import RepositoryNotFoundError
 from safetensors.torch import load_file, save_file
 
@@ -81,6 +84,20 @@ def test_a_hub_id_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
         load_model("someone/nothing")
 
 
+def test_a_model_too_large_to_fetch_is_not_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    def described(*_: Any, **__: Any) -> ModelInfo:
+        files = [
+            {"rfilename": "model.safetensors", "size": 2_500_000_000},
+            {"rfilename": "film.mp4", "size": 10**12},  # which would stay there
+        ]
+        return ModelInfo(id="someone/faces", siblings=files)
+
+    monkeypatch.setattr(pretrained, "model_info", described)
+    monkeypatch.setattr(pretrained, "snapshot_download", None)
+    with pytest.raises(ModelError, match=r"someone/faces has 2\.5 GB; at most 2 GB"):
+        load_model("someone/faces")
+
+
 @pytest.mark.parametrize("source", ["nowhere", "a/b/c", "../up", "", "/no/such", Path("a/b")])
 def test_what_is_neither_folder_nor_hub_id(
     source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -147,11 +164,16 @@ def _rename(weights: dict[str, torch.Tensor], key: str) -> None:
     [
         (lambda w, k: w.pop(k), "none, expected"),
         (_rename, "does not fit"),
-        (lambda w, k: w.update(extra=torch.zeros(3)), r"extra has shape \[3\], expected none"),
+        (
+            lambda w, k: w.update(extra=torch.zeros(3)),
+            r"extra has shape \[3\] of float32, expected none",
+        ),
         (lambda w, k: w.update({k: w[k][:1].clone()}), "does not fit"),
+        (lambda w, k: w.update({k: w[k].half()}), "of float16, expected .* of float32"),
+        (lambda w, k: w.update({k: torch.zeros(1_000_000)}), "it is too large"),
         (lambda w, k: w[k].fill_(torch.nan), "not finite"),
     ],
-    ids=["missing", "renamed", "extra", "shape", "nan"],
+    ids=["missing", "renamed", "extra", "shape", "type", "size", "nan"],
 )
 def test_weights_that_do_not_fit_say_which(
     folder: Path, change: Callable[[dict[str, torch.Tensor], str], Any], why: str
@@ -217,6 +239,56 @@ def test_large_but_allowed_sizes_cost_no_memory(folder: Path) -> None:
     _configure(folder / "config.json", image_size=1024, width=1024, max_width=1024, depth=8)
     with pytest.raises(ModelError, match=r"model\.safetensors does not fit"):
         load_model(folder)
+
+
+@pytest.mark.parametrize(
+    "attribute",
+    [
+        {"name": "A" * 101},
+        {"name": "A\nB"},
+        {"name": "A", "label": "\u202eA"},
+        {"name": "A", "kind": "categorical", "choices": [str(i) for i in range(65)]},
+        {"name": "A", "kind": "categorical", "choices": ["a", "b" * 101]},
+        {"name": "A", "kind": "continuous", "range": [0, 1e300]},
+        {"name": "A", "slider": [-(10**400), 1]},
+        {"name": "A", "slider": [float("-inf"), 1]},
+        {"name": "A", "slider": [float("nan"), 1]},
+        {"name": "A", "default": [[[[1e10]]]]},
+    ],
+    ids=lambda attribute: repr(attribute)[:50],
+)
+def test_an_attribute_no_page_could_show_is_refused(
+    folder: Path, attribute: dict[str, Any]
+) -> None:
+    for path in (folder / "config.json", folder / "estimator" / "config.json"):
+        _configure(path, attributes=[attribute])
+    with pytest.raises(ModelError, match=r"config\.json: (names|numbers|an attribute)"):
+        load_model(folder)
+
+
+def test_a_configuration_that_claims_much_fails_at_once_and_costs_no_memory(folder: Path) -> None:
+    config = (folder / "config.json").read_text()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for setting in ("image_size", "width", "max_width", "depth", "latent_channels"):
+        (folder / "config.json").write_text(config)
+        _configure(folder / "config.json", **{setting: 10**9})
+        with pytest.raises(ModelError, match=f"{setting} must be a whole number in 1"):
+            load_model(folder)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kilobytes
+
+
+# The files while the model is in use
+
+
+def test_a_loaded_model_does_without_its_files(folder: Path) -> None:
+    """Of files that are mapped into memory, a truncated one would end the process here."""
+    fader, _ = load_model(folder)
+    latent = torch.zeros(1, *fader.latent_shape)
+    with torch.inference_mode():
+        before = fader.decode(latent, fader.schema.table({}))
+        for path in folder.rglob("*.safetensors"):
+            os.truncate(path, 0)
+        assert torch.equal(fader.decode(latent, fader.schema.table({})), before)
 
 
 # The two networks agree
