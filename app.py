@@ -34,6 +34,10 @@ WAITING = 200
 """Events that wait for their turn; who comes later is told that the app is busy."""
 
 
+SESSIONS = 2000
+"""Pages whose state is kept; the memory of their photos is bounded by itself (``ui.visit``)."""
+
+
 class SettingError(ValueError):
     """An environment variable that cannot be; the message says which, and what to do."""
 
@@ -83,7 +87,7 @@ def serve(models: Models, settings: dict[str, Any]) -> None:
             theme=THEME,
             css_paths=CSS,
             max_file_size=f"{MAX_MEGABYTES}mb",
-            state_session_capacity=200,  # visits; a photo of 12 megapixels takes 36 MB
+            state_session_capacity=SESSIONS,
             app_kwargs={"middleware": [Middleware(Guard)]},
             run_history=False,
             footer_links=[],

@@ -36,9 +36,7 @@ _DAMAGED = "This image could not be read. Save it again as JPEG or PNG and try t
 
 _MARKER = re.compile(rb"\xff([\xc0-\xcf\xd8-\xfe])")  # of JPEG; the others have no length
 _START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = b"\xd8", b"\xd9", b"\xda"
-_MOST_SCANS = (
-    50  # of a JPEG; progressive ones have about ten, and each costs a pass over all pixels
-)
+_MOST_SCANS = 50  # of a JPEG; progressive ones have about ten, each a pass over all pixels
 
 _TURNS: dict[Any, Image.Transpose] = {  # EXIF's orientation, and what makes the picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,

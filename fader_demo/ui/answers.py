@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +33,7 @@ from fader_demo.ui.strip import Strip, strengths
 from fader_demo.ui.thumbnails import pressed, thumbnails
 from fader_demo.ui.tray import laid_out
 from fader_demo.ui.visit import (
+    MAX_PIXELS_HELD,
     OUR_FAULT,
     Gone,
     Photo,
@@ -41,6 +41,8 @@ from fader_demo.ui.visit import (
     Visit,
     held,
     in_plain_words,
+    log_failure,
+    pixels,
     tell,
 )
 
@@ -53,7 +55,8 @@ Value = dict[str, Any] | None
 SMALL_SIDE, LARGE_SIDE = 224, 512
 """Pixels of a face's side: where several are shown, and where they are saved."""
 
-_logger = logging.getLogger(__name__)
+RETRY_SECONDS = 60
+"""When to try again if the photos of others fill the memory."""
 
 
 class Answers:
@@ -150,7 +153,8 @@ class Answers:
         model: what the page shows. A visit that is no longer held begins anew with it.
         """
         before = visit or Visit(model)
-        self.scheduler.admit(before.key)
+        before.check_room(len(photos))
+        self._admit(before)
         editor, opened = self._editor(before), []
         for number, wanted in enumerate(photos, 1):
             try:
@@ -163,6 +167,13 @@ class Answers:
         if not opened:
             return gr.skip()
         return self._shown(before.opened(tuple(opened), min(chosen, len(opened) - 1)))
+
+    def _admit(self, visit: Visit) -> None:
+        """Raises Busy when too many visitors are active, or their photos fill the memory."""
+        self.scheduler.admit(visit.key)
+        visits = list(self.visits.values())
+        if pixels(photo for each in visits for photo in each.photos) > MAX_PIXELS_HELD:
+            raise Busy(RETRY_SECONDS)
 
     def _path(self, wanted: Wanted) -> Path:
         if wanted.example is None:
@@ -195,7 +206,7 @@ class Answers:
         except (Refusal, SchemaError) as refusal:
             return _problem("refused", str(refusal))
         except Exception:
-            _logger.exception("A picture could not be drawn")
+            log_failure("draw")
             return _problem("failed", OUR_FAULT)
 
     async def _drawn(self, move: Move) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypedDict, TypeVar
@@ -27,7 +26,7 @@ from fader_demo.pretrained import ModelError
 from fader_demo.ui.download import picture_file
 from fader_demo.ui.photo import uploaded_paths
 from fader_demo.ui.strip import MOST
-from fader_demo.ui.visit import OUR_FAULT, Refusal
+from fader_demo.ui.visit import OUR_FAULT, Refusal, log_failure
 
 if TYPE_CHECKING:
     from fader_demo.editor import Editor, Face
@@ -42,8 +41,6 @@ _STORED = "/gradio_api/file="
 _UPLOAD = "Upload the photo, as handle_file(path) of gradio_client does; no address is fetched."
 
 _MISFIT = "What was sent does not fit what is asked for here: check its values and their number."
-
-_logger = logging.getLogger(__name__)
 
 
 class UploadsOnly(gr.Blocks):
@@ -127,7 +124,7 @@ def _plain(endpoint: Callable[P, R]) -> Callable[P, R]:
         except (PhotoError, SchemaError, ModelError, Refusal) as error:
             message = str(error)
         except Exception:
-            _logger.exception("%s failed", endpoint.__name__)
+            log_failure(endpoint.__name__)
             message = OUR_FAULT
         raise gr.Error(message, print_exception=False)
 
@@ -137,9 +134,9 @@ def _plain(endpoint: Callable[P, R]) -> Callable[P, R]:
 
 
 def _first(error: ValidationError) -> str:
-    """The first argument that is wrong, and why."""
+    """The first argument that is wrong, where in it, and why."""
     first = error.errors()[0]
-    return f"{first['loc'][0]}: {first['msg']}."
+    return f"{', '.join(map(str, first['loc']))}: {first['msg']}."
 
 
 class _Endpoints:

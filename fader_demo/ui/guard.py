@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fader_demo.ui.download import NO_FILES
 from fader_demo.ui.photo import MAX_MEGABYTES
-from fader_demo.ui.visit import OUR_FAULT
+from fader_demo.ui.visit import OUR_FAULT, log_failure
 
 MEGABYTE = 2**20
 BODY_SECONDS = 300
@@ -153,7 +153,7 @@ class Guard:
             _logger.error("A request failed: %s", error.strerror)
             await exchange.refuse(_Refusal(507, NO_FILES))
         except Exception:
-            _logger.exception("A request failed")
+            log_failure(route.paths)
             await exchange.refuse(_Refusal(500, OUR_FAULT))
 
     def _refusal(self, scope: Scope, route: Route) -> _Refusal | None:

@@ -62,7 +62,9 @@ def uploaded_paths(value: list[dict[str, Any]] | None) -> list[Path]:
     return [_path(file) for file in value or [{}]]
 
 
-def _path(file: dict[str, Any]) -> Path:
+def _path(file: Any) -> Path:
+    if not isinstance(file, dict):
+        raise Refusal(_MISSING)
     path = Path(str(file.get("path", "")))
     marked = isinstance(file.get("meta"), dict) and file["meta"].get("_type") == "gradio.FileData"
     if not marked or not path.is_file():

@@ -6,7 +6,9 @@ import functools
 import html
 import logging
 import secrets
-from collections.abc import Callable
+import sys
+import traceback
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -28,7 +30,10 @@ MAX_PHOTOS = 8
 """Photos that are open side by side."""
 
 MAX_PIXELS = 100_000_000
-"""Pixels of all open photos together: 300 MB of memory."""
+"""Pixels of a visit's photos together: 300 MB of memory."""
+
+MAX_PIXELS_HELD = 1_000_000_000
+"""The same, of all visits."""
 
 OUR_FAULT = "Something went wrong on our side. Try again."
 """What a visitor is told of a failure that is none of theirs."""
@@ -86,13 +91,21 @@ class Visit:
     def face(self) -> Face:
         return self.photos[self.chosen].face
 
+    def check_room(self, count: int) -> None:
+        """Raises Refusal unless so many photos can be opened besides."""
+        if len(self._kept) + count > MAX_PHOTOS:
+            raise Refusal(f"{MAX_PHOTOS} photos can be open at once. Close some of them first.")
+
+    @property
+    def _kept(self) -> tuple[Photo, ...]:
+        return () if self.greeting else self.photos
+
     def opened(self, photos: tuple[Photo, ...], chosen: int = 0) -> Visit:
         """With these photos besides, one of them chosen. Raises Refusal when it is full."""
-        kept = () if self.greeting else self.photos
+        kept = self._kept
+        self.check_room(len(photos))
         together = kept + photos
-        if len(together) > MAX_PHOTOS:
-            raise Refusal(f"{MAX_PHOTOS} photos can be open at once. Close one of them first.")
-        if sum(p.face.photo.width * p.face.photo.height for p in together) > MAX_PIXELS:
+        if pixels(together) > MAX_PIXELS:
             raise Refusal(
                 f"The open photos have more than {MAX_PIXELS // 1_000_000} megapixels together. "
                 "Close one of them first."
@@ -124,6 +137,12 @@ class Visit:
         return replace(self, **changes, shown=secrets.token_hex(4))
 
 
+def pixels(photos: Iterable[Photo]) -> int:
+    """How many pixels these photos have; one that several visits have open counts once."""
+    images = {id(photo.face.photo): photo.face.photo for photo in photos}
+    return sum(image.width * image.height for image in images.values())
+
+
 def held(visit: Visit | None) -> Visit:
     """The visit, if its photos are still held. Raises Gone."""
     if visit is None:
@@ -144,11 +163,21 @@ def in_plain_words(handler: Callable[P, Any]) -> Callable[P, Any]:
         except (PhotoError, SchemaError, Refusal, Busy) as refusal:
             tell(str(refusal))
         except Exception:
-            _logger.exception("%s failed", handler.__qualname__)
+            log_failure(handler.__qualname__)
             tell(OUR_FAULT)
         return gr.skip()
 
     return wrapped
+
+
+def log_failure(what: str) -> None:
+    """Logs the exception that is being handled: where it arose, and not what it says.
+
+    Its message may name a visitor's file.
+    """
+    kind, _, trace = sys.exc_info()
+    frames = "".join(traceback.format_tb(trace))
+    _logger.error("%s failed: %s\n%s", what, kind.__name__ if kind else "", frames)
 
 
 def tell(message: str) -> None:

@@ -318,7 +318,9 @@ def test_only_so_many_streams_are_open_at_once(
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(KeyError("/srv/a"), 400), (OSError("/srv/a"), 500)], ids=repr
+    ("error", "status"),
+    [(KeyError("/srv/a"), 400), (OSError("/srv/a"), 507), (RuntimeError("/srv/a"), 500)],
+    ids=repr,
 )
 def test_a_failure_shows_no_details(error: Exception, status: int) -> None:
     async def failing(scope: Scope, receive: Receive, send: Send) -> None:
