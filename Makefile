@@ -1,6 +1,7 @@
 # make demo   serve the editor at http://HOST:PORT
 # make test   lint, types, unit tests and browser tests
-# make bench  what opening a photo and moving a slider cost
+# make bench  what opening a photo and moving a slider cost, for one visitor and for many
+# make soak   whether the app gives back what visitors took, for so many MINUTES
 # make audit  known holes in what is installed; asks the Python Package Index
 # make train  prepare CELEBA, train a model in RUN and put it into MODEL
 
@@ -12,11 +13,13 @@ DATA ?= runs/data/celeba-128
 RUN ?= runs/faces
 MODEL ?= runs/model
 CONFIG ?= train/configs/faces.yaml
+SECONDS ?= 60
+MINUTES ?= 20
 
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint browser bench train audit
+.PHONY: demo test lint browser bench soak train audit
 
 demo: .venv/demo
 	HOST=$(HOST) PORT=$(PORT) $(BIN)/python app.py
@@ -29,8 +32,11 @@ lint: .venv/test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/test
-	$(BIN)/python -m tests.bench.speed
+bench: .venv/test browser
+	$(BIN)/python -m tests.bench --seconds $(SECONDS)
+
+soak: .venv/test
+	$(BIN)/python -m tests.bench.soak --minutes $(MINUTES)
 
 audit: .venv/audit .venv/demo
 	.venv/audit/bin/pip-audit --strict --path .venv/lib/python3.*/site-packages

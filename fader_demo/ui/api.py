@@ -134,9 +134,9 @@ def _plain(endpoint: Callable[P, R]) -> Callable[P, R]:
 
 
 def _first(error: ValidationError) -> str:
-    """The first argument that is wrong, where in it, and why."""
+    """The first argument that is wrong, and why."""
     first = error.errors()[0]
-    return f"{', '.join(map(str, first['loc']))}: {first['msg']}."
+    return f"{first['loc'][0]}: {first['msg']}."
 
 
 class _Endpoints:

@@ -1,4 +1,6 @@
-"""What the editor costs: one table, and the same in runs/bench.json. Run by ``make bench``.
+"""What the editor costs: opening a photo and moving a slider, part by part, and starting up.
+
+    python -m tests.bench.speed
 
 Everything is a median of runs in turns, so that whatever else the machine does meets all of them
 alike. "wall" is what passes on the clock, "CPU" what this process computes: on a busy machine
@@ -8,15 +10,14 @@ count as computing.
 
 from __future__ import annotations
 
+import asyncio
 import json
-import os
-import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -24,6 +25,7 @@ import numpy as np
 import torch
 from PIL import Image
 from skimage import data
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from fader_demo import Editor, Face, faces
@@ -31,47 +33,29 @@ from fader_demo.blending import blend
 from fader_demo.decoding import FoldedDecoder
 from fader_demo.model import Fader
 from fader_demo.ui.pictures import LIVE_SIDE, data_uri
+from tests.bench.plain import MOVED
+from tests.bench.protocol import Visitor
+from tests.bench.served import MODEL, ROOT, served
+from tests.bench.table import Row, show
 
-ROOT = Path(__file__).parents[2]
-MODEL = ROOT / "assets" / "faces"
-OUT = ROOT / "runs" / "bench.json"
+Decode = Callable[[], Tensor]
 
-EDIT = {"Smiling": 1.0}
+EDIT = {MOVED: 1.0}
 MEGAPIXELS_12 = (3464, 3464)
 
-Row = dict[str, Any]
 
-
-def main() -> None:
+def measure() -> Iterator[Row]:
     torch.set_num_threads(1)
     editor = Editor.from_pretrained(MODEL, device="cpu")
     photo = Image.fromarray(data.astronaut())
     face, large = editor.open(photo), editor.open(photo.resize(MEGAPIXELS_12))
-    rows: list[Row] = []
-    for measured in (
-        lambda: decoders(editor, face),
-        attributes,
-        lambda: parts_of_a_move(editor, face),
-        lambda: moves(editor, face, large),
-        lambda: opening(editor, photo, large.photo),
-        start_up,
-    ):
-        for row in measured():
-            rows.append(row)
-            print(_line(row), flush=True)
-    OUT.parent.mkdir(exist_ok=True)
-    OUT.write_text(json.dumps({"machine": machine(), "figures": rows}, indent=2) + "\n")
-    print(f"Written to {OUT.relative_to(ROOT)}.")
-
-
-def machine() -> dict[str, Any]:
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "system": platform.platform(terse=True),
-        "cores": os.cpu_count(),
-        "torch": torch.__version__,
-        "torch threads": torch.get_num_threads(),
-    }
+    yield from decoders(editor, face)
+    yield from on_gpu(editor, face)
+    yield from attributes()
+    yield from parts_of_a_move(editor, face)
+    yield from moves(editor, face, large)
+    yield from opening(editor, photo, large.photo)
+    yield from start_up()
 
 
 def decoders(editor: Editor, face: Face) -> list[Row]:
@@ -102,6 +86,49 @@ def decoders(editor: Editor, face: Face) -> list[Row]:
         {"figure": "rate of a matrix product", "multiply-adds per ns of CPU": rate / 1e6},
         {"figure": "plain module over folded", "ratio": rows[0]["CPU ms"] / rows[1]["CPU ms"]},
     ]
+
+
+def on_gpu(editor: Editor, face: Face) -> list[Row]:
+    """The folded decoder with CUDA: in single and half precision, and as a graph."""
+    names = [f"decode on a GPU, {how}" for how in ("fp32", "fp16", "fp16 as a CUDA graph")]
+    if not torch.cuda.is_available():
+        return [{"figure": name, "unmeasured": "no GPU"} for name in names]
+    exact, half = (
+        at_precision(editor, face, "cuda", dtype) for dtype in (torch.float32, torch.float16)
+    )
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        half()  # what is set up at the first call cannot be recorded
+    with torch.cuda.graph(graph, stream=stream):
+        half()
+    runs = (exact, half, graph.replay)
+    rows = in_turns({n: _until_done(r) for n, r in zip(names, runs, strict=True)}, rounds=100)
+    levels = 127.5 * (exact() - half()).abs().max().item()
+    return [*rows, {"figure": "largest difference of fp16 to fp32", "grey levels": levels}]
+
+
+def at_precision(editor: Editor, face: Face, device: str, dtype: torch.dtype) -> Decode:
+    """The decode of an edit, on a device and with numbers of this type."""
+
+    def moved(part: Any) -> Any:
+        if isinstance(part, list):
+            return [moved(each) for each in part]
+        return part.to(device, dtype) if isinstance(part, Tensor) else part
+
+    decoder = copy(editor.decoder)
+    vars(decoder).update({name: moved(part) for name, part in vars(decoder).items()})
+    values = editor.schema.table(face.values | EDIT)
+    return partial(decoder.decode, moved(face.prepared), moved(values))
+
+
+def _until_done(run: Callable[[], object]) -> Callable[[], None]:
+    """With the wait for what was given to the GPU."""
+
+    def measured() -> None:
+        run()
+        torch.cuda.synchronize()
+
+    return measured
 
 
 def attributes() -> list[Row]:
@@ -185,28 +212,37 @@ def opening(editor: Editor, photo: Image.Image, large: Image.Image) -> list[Row]
 
 
 def start_up() -> list[Row]:
-    """From the command to a model that can open photos, and to a page that answers."""
+    """From the command to a model that can open photos, and to a page that answers and draws."""
     load = f"from fader_demo import Editor; Editor.from_pretrained({str(MODEL)!r})"
-    runs = {
+    runs: dict[str, Callable[[], object]] = {
         "start-up, an editor in Python": lambda: subprocess.run(
             [sys.executable, "-c", load], cwd=ROOT, check=True
         ),
         "start-up, python app.py": _serve,
+        "start-up, python app.py, to the first edit": _serve_an_edit,
     }
     rows = in_turns(runs, rounds=3)
-    return [{key: row[key] for key in ("figure", "wall ms")} for row in rows]
+    with served() as app:
+        memory = {"figure": "memory of python app.py at rest", "MB": app.megabytes}
+    return [*({key: row[key] for key in ("figure", "wall ms")} for row in rows), memory]
 
 
 def _serve() -> None:
     """Until the page says that it is ready."""
-    environment = {key: value for key, value in os.environ.items() if key != "PORT"}
-    with subprocess.Popen(
-        [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
-    ) as app:
-        assert app.stdout is not None
-        ready = any("ready" in line for line in app.stdout)
-        app.terminate()
-    assert ready, "app.py ended before it was ready"
+    with served():
+        pass
+
+
+def _serve_an_edit() -> None:
+    """Until somebody has opened a photo and moved a slider."""
+
+    async def edit(address: str) -> None:
+        async with Visitor(address) as visitor:
+            await visitor.open(ROOT / "assets" / "examples" / "astronaut.png")
+            await visitor.draw(EDIT)
+
+    with served() as app:
+        asyncio.run(edit(app.address))
 
 
 def in_turns(runs: Mapping[str, Callable[[], object]], rounds: int) -> list[Row]:
@@ -234,10 +270,5 @@ def multiply_adds(run: Callable[[], object]) -> float:
     return counter.get_total_flops() / 2
 
 
-def _line(row: Row) -> str:
-    figures = (f"{value:10.2f} {unit}" for unit, value in row.items() if unit != "figure")
-    return f"{row['figure']:<48}" + "  ".join(figures)
-
-
 if __name__ == "__main__":
-    main()
+    show(measure())

@@ -14,7 +14,7 @@ counted, the speed as measured here, and the days on a GPU that sustains SUSTAIN
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
@@ -29,6 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms.functional import to_tensor
 
 from fader_demo.model import Decoder, Encoder, Fader
+from tests.bench.table import Row, show
 from train.config import Config
 from train.data import Batch
 from train.discriminator import LatentDiscriminator
@@ -40,13 +41,14 @@ SUSTAINED = 1e13
 """Floating-point operations a second: what a current GPU keeps up on such layers in float32."""
 
 
-def main() -> None:
+def measure() -> Iterator[Row]:
     for name, figure in (rates() | paper_setting()).items():
-        print(f"{name:<56}{figure:10.1f}")
+        name, _, unit = name.rpartition(", ")
+        yield {"figure": name, unit: figure}
 
 
 def rates() -> dict[str, float]:
-    """Images a second of either step, and how many times faster ours is."""
+    """Images a second of either step, and how many times faster ours is; by name and unit."""
     content = yaml.safe_load((ROOT / "train" / "configs" / "faces.yaml").read_text())
     del content["fader"]["objective"]["guidance"]
     config = Config.of(content)
@@ -69,7 +71,7 @@ def rates() -> dict[str, float]:
             times[name].append((time.perf_counter() - began) / STEPS)
     found = {name: faces.size / median(each) for name, each in times.items()}
     port, own = found.values()
-    return {**found, "our step over the plain port": own / port}
+    return {**found, "our step over the plain port, times": own / port}
 
 
 def paper_setting() -> dict[str, float]:
@@ -95,12 +97,12 @@ def paper_setting() -> dict[str, float]:
     steps = config.fader.trainer.steps
     work = counter.get_total_flops()
     return {
-        "256 px, images/s here": faces.size / seconds,
-        "256 px, 10^9 multiply-adds an image": work / 2e9 / faces.size,
+        "paper's setting, images/s": faces.size / seconds,
+        "paper's setting, 10^9 multiply-adds an image": work / 2e9 / faces.size,
         # Weights, their gradients, two moments each; the average is among the networks.
-        "256 px, GB of weights and activations": (16 * weights + sum(kept.values())) / 1e9,
-        f"256 px, days here for {steps:,} steps": steps * seconds / 86_400,
-        "256 px, days on a GPU, estimated": steps * work / SUSTAINED / 86_400,
+        "paper's setting, GB of weights and activations": (16 * weights + sum(kept.values())) / 1e9,
+        "paper's setting, all of it on this machine, days": steps * seconds / 86_400,
+        "paper's setting, all of it on a GPU, estimated, days": steps * work / SUSTAINED / 86_400,
     }
 
 
@@ -172,4 +174,4 @@ class PlainStep:
 
 
 if __name__ == "__main__":
-    main()
+    show(measure())

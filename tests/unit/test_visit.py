@@ -53,7 +53,7 @@ def test_the_log_tells_where_something_failed_and_nothing_of_the_visitor(
 ) -> None:
     with caplog.at_level(logging.ERROR):
         try:
-            open("/nowhere/my secret holiday.jpg")
+            Path("/nowhere/my secret holiday.jpg").read_bytes()
         except OSError:
             log_failure("opening")
     assert "opening failed: FileNotFoundError" in caplog.text
