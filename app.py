@@ -34,8 +34,8 @@ WAITING = 200
 """Events that wait for their turn; who comes later is told that the app is busy."""
 
 
-SESSIONS = 2000
-"""Pages whose state is kept; the memory of their photos is bounded by itself (``ui.visit``)."""
+SESSIONS = 500
+"""Pages whose state is kept: a megabyte each, their photos (``ui.visit``) not counted."""
 
 
 class SettingError(ValueError):

@@ -177,10 +177,16 @@ class Page:
 
 
 def _forget(page: gr.Blocks) -> Any:
-    """Lets go of all that a visitor brought, once their page is closed."""
+    """Lets go of all that a visitor brought, and of all that was drawn, once their page is closed.
+
+    Gradio would keep the pictures that a page showed until too many pages have been open.
+    """
 
     def forget(request: gr.Request) -> None:
-        page.state_holder.delete_state(str(request.session_hash))
+        session, held = str(request.session_hash), page.state_holder
+        held.delete_state(session)
+        held.session_data.pop(session, None)
+        held.time_last_used.pop(session, None)
 
     return forget
 

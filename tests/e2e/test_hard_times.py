@@ -53,6 +53,7 @@ def test_leaving_the_page_lets_the_photo_go(served: gr.Blocks, chromium: Browser
     assert photos_held(served) == 2
     visitors[0].leave()
     visitors[1].wait_until(lambda: photos_held(served) == 1)
+    assert len(served.state_holder.session_data) == 1  # where the pictures are that were shown
     visitors[1].leave()
 
 
