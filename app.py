@@ -79,10 +79,11 @@ def launch_settings(environment: Mapping[str, str]) -> dict[str, Any]:
 
 def serve(models: Models, settings: dict[str, Any]) -> None:
     """Serves until the process is told to end. settings: of ``gr.Blocks.launch``."""
-    page = Page(models, EXAMPLES).build()
-    page.queue(max_size=WAITING, api_open=False)  # nobody gets past the queue
+    page = Page(models, EXAMPLES)
+    blocks = page.build()
+    blocks.queue(max_size=WAITING, api_open=False)  # nobody gets past the queue
     try:
-        page.launch(
+        blocks.launch(
             **settings,
             theme=THEME,
             css_paths=CSS,
@@ -101,11 +102,12 @@ def serve(models: Models, settings: dict[str, Any]) -> None:
             f"Fader cannot start. {f'Port {port}' if port else 'Every port from 7860 to 7959'} is "
             "taken, or HOST is no address of this machine. Set PORT or HOST to another."
         )
-    print(f"Fader is ready: open {page.local_url}", flush=True)
+    print(f"Fader is ready: open {blocks.local_url}", flush=True)
     try:
-        page.block_thread()
+        blocks.block_thread()
     finally:
-        page.close(verbose=False)
+        blocks.close(verbose=False)
+        page.close()
 
 
 if __name__ == "__main__":

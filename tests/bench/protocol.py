@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 API = "gradio_api"
-PATIENCE = 120.0
+PATIENCE = 300.0
 """Seconds that an answer may take."""
 
 
@@ -46,6 +46,8 @@ class Wiring:
 
 class Visitor:
     """A session on a page, whose state is kept until it leaves. Use as ``async with``.
+
+    One event at a time: two streams of one session would take each other's messages.
 
     ``face`` is the sliders' value as the server gave it when the photo was opened.
     """
@@ -133,23 +135,22 @@ class Visitor:
         return (await self._http.get(address)).raise_for_status().content
 
     async def _answer(self, joined: httpx.Response) -> list[Any]:
-        event = joined.raise_for_status().json()["event_id"]
+        """Reads the stream to its end: one that is left early takes the next event along."""
+        joined.raise_for_status()
+        outputs: list[Any] = []
         said = ["the server ended the stream"]
         params = {"session_hash": self._session}
         async with self._http.stream("GET", f"/{API}/queue/data", params=params) as stream:
             async for line in stream.aiter_lines():
                 message = json.loads(line.removeprefix("data:")) if line else {}
-                if message.get("event_id") != event:
-                    continue
-                if message["msg"] == "log":
+                if message.get("msg") == "log":
                     said.append(message["log"])
-                if message["msg"] == "process_completed":
+                if message.get("msg") == "process_completed":
                     outputs = message["output"].get("data", [])
-                    if any(map(_is_new, outputs)):
-                        return list(outputs)
                     said += filter(None, [message["output"].get("error")])
-                    break
-        raise Refused(said[-1])
+        if not any(map(_is_new, outputs)):
+            raise Refused(said[-1])
+        return outputs
 
     async def _stay(self) -> None:
         """The stream by whose end the server knows that the visitor has left."""

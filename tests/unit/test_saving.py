@@ -72,7 +72,7 @@ def test_a_jpeg_keeps_the_sharpness_of_colours(picture: Image.Image) -> None:
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-@pytest.mark.parametrize("profile", [None, P3])
+@pytest.mark.parametrize("profile", [None, P3], ids=["no profile", "P3"])
 def test_nothing_else_that_an_image_carries_is_written(
     picture: Image.Image, kind: PictureFormat, profile: bytes | None
 ) -> None:
