@@ -10,6 +10,7 @@ Follow it with ``tensorboard --logdir runs``; ``python -m train.export`` makes a
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         run = Run.open(options.config, options.data, options.out)
         finished = run.fit()
-        run.accelerator.end_training()  # or processes that trained together may abort as they end
+        run.close()
     except (ConfigError, SchemaError, DatasetError, CheckpointError, TrainingDiverged) as error:
         print(f"train.fit: {error}", file=sys.stderr)
         return 2
@@ -85,6 +86,15 @@ class Run:
         self.read_values(task.averaged_estimator)
         fader, _, _ = self.fader_trainer()
         return fader.fit() >= fader.settings.steps
+
+    def close(self) -> None:
+        """Ends what processes that train together share; all networks must have been let go.
+
+        They hold on to the process group, whose threads abort a process that ends under them.
+        """
+        self.accelerator.free_memory()
+        gc.collect()
+        self.accelerator.end_training()
 
     def estimator_trainer(self) -> tuple[Trainer, EstimatorTask[AttributeEstimator]]:
         settings = self.config.estimator
