@@ -13,7 +13,6 @@ Attribute values are those that the estimator of --model reads, the same for all
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
 import sys
@@ -29,19 +28,20 @@ import yaml
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from fader_demo.attributes import AttributeSchema, SchemaError
 from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
-from fader_demo.pretrained import ModelError, load_model
+from fader_demo.pretrained import load_model
+from train import command, evaluate
+from train.bootstrap import People
 from train.config import Config, ConfigError, build
-from train.data import BatchSampler, DatasetError, PreparedFaces, encode
+from train.data import BatchSampler, PreparedFaces, encode
 from train.discriminator import LatentDiscriminator
-from train.edits import DIRECTIONS, Edits, binary, crossed, starts, targets
+from train.edits import DIRECTIONS, Edits
 from train.judge import Judge, trained_judge
 from train.objective import FaderTask
 from train.probe import Evaluation, probe_auc
 from train.realism import realism_figures
-from train.trainer import CheckpointError, Trainer, TrainingDiverged
+from train.trainer import Trainer
 
 PROBED_FACES = 6_000
 """Training faces that fresh probes learn from."""
@@ -91,11 +91,7 @@ class Comparison:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m train.compare",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.parser("compare", __doc__)
     parser.add_argument("--config", type=Path, required=True, help="the variants, as YAML")
     parser.add_argument("--data", type=Path, required=True, help="folder from train.prepare")
     parser.add_argument("--model", type=Path, required=True, help="whose estimator reads values")
@@ -123,17 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     return 0
                 figures = json.dumps(trial.figures(), indent=1) + "\n"
                 (trial.folder / "figures.json").write_text(figures)
-    except (
-        OSError,
-        ModelError,
-        ConfigError,
-        SchemaError,
-        DatasetError,
-        CheckpointError,
-        TrainingDiverged,
-    ) as error:
-        print(f"train.compare: {error}", file=sys.stderr)
-        return 2
+    except (OSError, *command.FAILURES) as error:
+        return command.failed("compare", error)
     print(table(options.out, names))
     return 0
 
@@ -142,13 +129,10 @@ class Ground:
     """What all variants share: faces, what the estimator reads in them, and the judge."""
 
     def __init__(self, config: Config, data: Path, estimator: AttributeEstimator, judge: Path):
-        schema = AttributeSchema.from_config(config.attributes)
-        size = config.new_fader().image_size
         self.accelerator = Accelerator(mixed_precision=config.precision)
         self.estimator = estimator
         self.train, self.validation = (
-            PreparedFaces(data, split, schema, config.columns, size)
-            for split in ("train", "validation")
+            config.faces(data, split) for split in ("train", "validation")
         )
         for faces in (self.train, self.validation):
             faces.read_values(estimator)
@@ -274,22 +258,8 @@ def edit_figures(
 ) -> dict[str, Any]:
     """Swaps by attribute, the mean side effect over the target's own, and the mean of KIDs."""
     edits = Edits(fader, judge, faces, encode(fader, faces))
-    swap: dict[str, dict[str, float]] = {"label": {}, "end": {}}
-    side = []
-    for index, attribute in binary(faces.schema):
-        ways: dict[str, list[Tensor]] = {"label": [], "end": []}
-        for direction in DIRECTIONS:
-            before = edits.photos[:, index]
-            moved = starts(before, direction)
-            for place, strength in targets(attribute, direction).items():
-                scores = edits.scores(index, strength)
-                ways[place].append(crossed(before, scores[:, index], direction).nanmean())
-                if place == "end":
-                    change = (scores - edits.photos)[moved].mean(0).abs()
-                    others = torch.cat([change[:index], change[index + 1 :]])
-                    side.append((others.mean() / change[index]).item())
-        for place, shares in ways.items():
-            swap[place][attribute.name] = round(torch.stack(shares).mean().item(), 3)
+    attributes = evaluate.edit_figures(edits, People(faces.people))
+    side = [r for each in attributes.values() for r in each["side_effect_ratio"].values()]
     realism = realism_figures(edits, train)
     kid = [
         figures["kid"][way]["kid"]
@@ -297,9 +267,11 @@ def edit_figures(
         for way in DIRECTIONS
         if way in figures["kid"]
     ]
-    return {
-        "swap_at_label": swap["label"],
-        "swap_at_end": swap["end"],
+    swaps = {
+        place: {name: each[place] for name, each in attributes.items() if place in each}
+        for place in ("swap_at_label", "swap_at_end")
+    }
+    return swaps | {
         "side_effects": round(sum(side) / len(side), 3),
         "kid": round(sum(kid) / len(kid), 3),
     }

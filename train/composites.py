@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +14,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fader_demo.attributes import SchemaError
 from fader_demo.faces import FaceAligner
 from fader_demo.model import Fader
-from fader_demo.pretrained import ModelError, load_model
-from train.config import Config, ConfigError
-from train.data import DatasetError, PreparedFaces, encode
+from fader_demo.pretrained import load_model
+from train import command
+from train.config import Config
+from train.data import PreparedFaces, encode
 
 BLENDED = 5
 """People in a composite: enough that none of them can be made out."""
@@ -30,11 +29,7 @@ TRIES = 40
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m train.composites",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.parser("composites", __doc__)
     parser.add_argument("--model", type=Path, required=True, help="the model's folder")
     parser.add_argument("--config", type=Path, required=True, help="the configuration it came from")
     parser.add_argument("--data", type=Path, required=True, help="folder from train.prepare")
@@ -45,10 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         fader, estimator = load_model(options.model)
         columns = Config.read(options.config).columns
-        faces = PreparedFaces(options.data, "train", fader.schema, columns)
-    except (ModelError, ConfigError, SchemaError, DatasetError) as error:
-        print(f"train.composites: {error}", file=sys.stderr)
-        return 2
+        faces = PreparedFaces(options.data, "train", fader.schema, columns, fader.image_size)
+    except command.FAILURES as error:
+        return command.failed("composites", error)
     faces = faces.thinned(4_000)
     faces.read_values(estimator, estimator.anchors)
     latents = encode(fader, faces)

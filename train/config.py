@@ -11,8 +11,10 @@ from typing import Any, Literal
 
 import yaml
 
+from fader_demo.attributes import AttributeSchema
 from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
+from train.data import PreparedFaces
 from train.estimation import EstimatorSettings
 from train.objective import Objective
 from train.trainer import CHECKPOINT, TrainerSettings
@@ -72,6 +74,11 @@ class Config:
             )
         folder.mkdir(parents=True, exist_ok=True)
         copy.write_text(mine)
+
+    def faces(self, folder: Path, split: str) -> PreparedFaces:
+        """A split of prepared faces, as the model takes them. Raises DatasetError."""
+        schema = AttributeSchema.from_config(self.attributes)
+        return PreparedFaces(folder, split, schema, self.columns, self.new_fader().image_size)
 
     def new_fader(self) -> Fader:
         return Fader(self.attributes, **self.model)

@@ -22,7 +22,6 @@ which is trained first where --judge holds none yet: some minutes, resumed if in
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import sys
@@ -45,16 +44,16 @@ from torchmetrics.functional.regression import spearman_corrcoef
 from torchvision.utils import make_grid
 from tqdm import tqdm
 
-from fader_demo.attributes import SchemaError
 from fader_demo.blending import blend
 from fader_demo.editor import Editor
 from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
-from fader_demo.pretrained import ModelError, load_model
+from fader_demo.pretrained import load_model
 from fader_demo.readings import unchanged
+from train import command
 from train.bootstrap import Figure, People
-from train.config import Config, ConfigError
-from train.data import DatasetError, PreparedFaces, encode
+from train.config import Config
+from train.data import PreparedFaces, encode
 from train.edits import (
     BATCH,
     DIRECTIONS,
@@ -71,7 +70,6 @@ from train.identity import FaceEmbedder
 from train.judge import Judge, trained_judge
 from train.probe import probe_auc, slider_ends
 from train.realism import realism_figures
-from train.trainer import CheckpointError, TrainingDiverged
 from train.whole_photos import PhotoSample, whole_photo_figures
 
 EMBEDDED = 60
@@ -86,11 +84,7 @@ STRANGERS = 0.05
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m train.evaluate",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.parser("evaluate", __doc__)
     parser.add_argument("--model", type=Path, required=True, help="the model's folder")
     parser.add_argument("--config", type=Path, required=True, help="the configuration it came from")
     parser.add_argument("--data", type=Path, required=True, help="folder from train.prepare")
@@ -117,16 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.judge,
             Accelerator(mixed_precision=config.precision),
         )
-    except (
-        ModelError,
-        ConfigError,
-        SchemaError,
-        DatasetError,
-        CheckpointError,
-        TrainingDiverged,
-    ) as error:
-        print(f"train.evaluate: {error}", file=sys.stderr)
-        return 2
+    except command.FAILURES as error:
+        return command.failed("evaluate", error)
     metrics = evaluate(fader, estimator, judge, train.thinned(PROBED_FACES), faces, photos)
     (options.model / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
     print(table(metrics))

@@ -5,24 +5,18 @@ python -m train.export --config train/configs/faces.yaml --data DIR --run runs/f
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fader_demo.attributes import SchemaError
-from train.config import ConfigError
-from train.data import DatasetError, label_anchors, predict
+from train import command
+from train.data import label_anchors, predict
 from train.fit import Run
 from train.trainer import CheckpointError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m train.export",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.parser("export", __doc__)
     parser.add_argument("--config", type=Path, required=True, help="the run's configuration")
     parser.add_argument("--data", type=Path, required=True, help="the data it was trained on")
     parser.add_argument("--run", type=Path, required=True, help="the run's folder")
@@ -31,9 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         run = Run.open(options.config, options.data, options.run)
         steps = export(run, options.out)
-    except (ConfigError, SchemaError, DatasetError, CheckpointError) as error:
-        print(f"train.export: {error}", file=sys.stderr)
-        return 2
+    except command.FAILURES as error:
+        return command.failed("export", error)
     images = steps * run.config.fader.batch_size
     print(f"{options.out}: the model after {steps} steps ({images} images).")
     return 0

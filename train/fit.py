@@ -9,7 +9,6 @@ Follow it with ``tensorboard --logdir runs``; ``python -m train.export`` makes a
 
 from __future__ import annotations
 
-import argparse
 import gc
 import sys
 from collections.abc import Callable, Sequence
@@ -19,26 +18,22 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
-from fader_demo.attributes import AttributeSchema, SchemaError
 from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
-from train.config import Config, ConfigError, FaderSettings
-from train.data import BatchSampler, DatasetError, PreparedFaces
+from train import command
+from train.config import Config, FaderSettings
+from train.data import BatchSampler, PreparedFaces
 from train.estimation import EstimatorEvaluation, EstimatorSettings, EstimatorTask
 from train.objective import FaderTask
 from train.probe import Evaluation
-from train.trainer import CheckpointError, Trainer, TrainingDiverged
+from train.trainer import Trainer
 
 PROBED_FACES = 4_000
 """Training faces whose latents a fresh probe is trained on during a run."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m train.fit",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.parser("fit", __doc__)
     parser.add_argument("--config", type=Path, required=True, help="YAML, see train/configs")
     parser.add_argument("--data", type=Path, required=True, help="folder from train.prepare")
     parser.add_argument("--out", type=Path, required=True, help="the run's folder")
@@ -47,9 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run = Run.open(options.config, options.data, options.out)
         finished = run.fit()
         run.close()
-    except (ConfigError, SchemaError, DatasetError, CheckpointError, TrainingDiverged) as error:
-        print(f"train.fit: {error}", file=sys.stderr)
-        return 2
+    except command.FAILURES as error:
+        return command.failed("fit", error)
     if not finished:
         run.accelerator.print("Stopped and saved. Run the same command again to go on.")
     return 0
@@ -68,12 +62,7 @@ class Run:
     @classmethod
     def open(cls, config_path: Path, data: Path, folder: Path) -> Run:
         config = Config.read(config_path)
-        schema = AttributeSchema.from_config(config.attributes)
-        size = config.new_fader().image_size
-        train, validation = (
-            PreparedFaces(data, split, schema, config.columns, size)
-            for split in ("train", "validation")
-        )
+        train, validation = (config.faces(data, split) for split in ("train", "validation"))
         config.claim(folder)
         accelerator = Accelerator(mixed_precision=config.precision)
         return cls(config, folder, train, validation, accelerator)
