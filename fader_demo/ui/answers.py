@@ -28,7 +28,7 @@ from fader_demo.ui.grid import Grid
 from fader_demo.ui.photo import Opening, Wanted, uploaded_paths
 from fader_demo.ui.pictures import LIVE_SIDE, data_uri
 from fader_demo.ui.result import drawn
-from fader_demo.ui.sliders import Move, at_start, edit_of, panel
+from fader_demo.ui.sliders import Move, at_start, edit_now, edit_of, panel
 from fader_demo.ui.strip import Strip, strengths
 from fader_demo.ui.thumbnails import pressed, thumbnails
 from fader_demo.ui.tray import laid_out
@@ -222,9 +222,7 @@ class Answers:
     @in_plain_words
     def draw_below(self, visit: Visit | None, sliders: Value, tab: str, *settings: Any) -> Any:
         """Draws what is in sight below the editor, and leaves the rest as it is."""
-        edit = edit_of(visit, sliders)
-        if not edit:
-            return gr.skip()
+        edit = edit_now(visit, sliders)
         for_strip, for_grid = settings[:4], settings[4:]
         drawings = {
             "strip": lambda: data_uri(self._strip(visit, edit, SMALL_SIDE, *for_strip)),
@@ -272,9 +270,7 @@ class Answers:
 
     @in_plain_words
     def save(self, visit: Visit | None, sliders: Value, event: gr.EventData) -> Any:
-        edit = edit_of(visit, sliders)
-        if not edit:
-            return gr.skip()
+        edit = edit_now(visit, sliders)
         end = wanted_format(event)
         image = self._editor(visit).paste(edit.face, edit.values, detail=edit.detail)
         profile = edit.face.profile
@@ -291,9 +287,7 @@ class Answers:
         high: float | None,
         event: gr.EventData,
     ) -> Any:
-        edit = edit_of(visit, sliders)
-        if not edit:
-            return gr.skip()
+        edit = edit_now(visit, sliders)
         image = self._strip(visit, edit, LARGE_SIDE, name, count, low, high)
         return picture_file(image, "portrait-strengths", wanted_format(event), self.cache)
 
@@ -307,9 +301,7 @@ class Answers:
         count: int,
         event: gr.EventData,
     ) -> Any:
-        edit = edit_of(visit, sliders)
-        if not edit:
-            return gr.skip()
+        edit = edit_now(visit, sliders)
         image = self._grid(visit, edit, LARGE_SIDE // 2, row, column, count)
         return picture_file(image, "portrait-grid", wanted_format(event), self.cache)
 
@@ -321,9 +313,7 @@ class Answers:
         event: gr.EventData,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio finds it by its default)
     ) -> Any:
-        edit = edit_of(visit, sliders)
-        if not edit:
-            return gr.skip()
+        edit = edit_now(visit, sliders)
         editor = self._editor(visit)
         journey = asked_for(event, editor.schema)
         frames = editor.loop(

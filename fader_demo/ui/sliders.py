@@ -29,7 +29,7 @@ from fader_demo.blending import DETAIL
 from fader_demo.editor import Edit
 from fader_demo.pretrained import MAX_ATTRIBUTES
 from fader_demo.ui.component import component
-from fader_demo.ui.visit import Refusal, Visit, held
+from fader_demo.ui.visit import Outdated, Refusal, Visit, held
 
 if TYPE_CHECKING:
     from fader_demo.attributes import Attribute, AttributeSchema
@@ -107,6 +107,14 @@ def edit_of(visit: Visit | None, value: dict[str, Any] | None) -> Edit | None:
     Raises Refusal when the photo is no longer held, or the sliders' value makes no sense.
     """
     return Move.read(value).edit_of(held(visit)) if value else None
+
+
+def edit_now(visit: Visit | None, value: dict[str, Any] | None) -> Edit:
+    """As ``edit_of``, where there has to be one. Raises Outdated if there is none."""
+    edit = edit_of(visit, value)
+    if not edit:
+        raise Outdated
+    return edit
 
 
 def panel(schema: AttributeSchema, card: ModelCard, model: str) -> str:

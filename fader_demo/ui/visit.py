@@ -52,6 +52,10 @@ class Gone(Refusal):
         super().__init__("This photo is no longer held here. Open it again.")
 
 
+class Outdated(Exception):
+    """What the visitor asked for is of a face that is not shown any more: nothing is to be done."""
+
+
 @dataclass(frozen=True, eq=False)
 class Photo:
     """A photo that is open, and the face of it that is edited.
@@ -160,6 +164,8 @@ def in_plain_words(handler: Callable[P, Any]) -> Callable[P, Any]:
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> Any:
         try:
             return handler(*args, **kwargs)
+        except Outdated:
+            pass
         except (PhotoError, SchemaError, Refusal, Busy) as refusal:
             tell(str(refusal))
         except Exception:
