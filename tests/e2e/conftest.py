@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image, ImageOps
 from playwright.sync_api import Browser, Playwright, sync_playwright
+from running import ROOT, running
 from visitor import PATIENCE, NewVisitor, Visitor
 
 from fader_demo import Editor, Face
 
-ROOT = Path(__file__).parents[2]
 CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -52,35 +47,10 @@ def address(
 ) -> Iterator[str]:
     """The running app, with a second model to choose. It must leave no file behind."""
     temporary = tmp_path_factory.mktemp("gradio")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings = {
-        "HOST": "127.0.0.1",
-        "PORT": str(port),
-        "FADER_MODELS": f"{model_folder},{tiny_model_folder}",
-        "GRADIO_TEMP_DIR": str(temporary),
-        "HF_HUB_OFFLINE": "1",
-    }
-    app = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=os.environ | settings)
-    try:
-        yield _once_it_answers(f"http://127.0.0.1:{port}/", app)
+    with running(f"{model_folder},{tiny_model_folder}", temporary) as (address, app):
+        yield address
         assert app.poll() is None, f"app.py ended by itself, with {app.returncode}"
-    finally:
-        app.terminate()
-        app.wait(timeout=30)
-        assert [path for path in temporary.rglob("*") if path.is_file()] == []
-
-
-def _once_it_answers(address: str, app: subprocess.Popen[bytes]) -> str:
-    deadline = time.monotonic() + 240
-    while time.monotonic() < deadline and app.poll() is None:
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
-            return address
-        except OSError:
-            time.sleep(0.2)
-    raise RuntimeError("app.py did not begin to serve")
+    assert [path for path in temporary.rglob("*") if path.is_file()] == []
 
 
 @pytest.fixture(scope="session")

@@ -5,21 +5,17 @@ Only files need the disk. The full disk is a limit that the kernel sets to the s
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
-from conftest import ROOT, _once_it_answers
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 from playwright.sync_api import Browser
+from running import running
 from visitor import Visitor
 
 from fader_demo import Editor, Face
@@ -53,22 +49,8 @@ class Served:
 @pytest.fixture(scope="module")
 def served(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     temporary = tmp_path_factory.mktemp("gradio")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    settings = {
-        "HOST": "127.0.0.1",
-        "PORT": port,
-        "FADER_MODELS": str(model_folder),
-        "GRADIO_TEMP_DIR": str(temporary),
-    }
-    app = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=os.environ | settings)
-    try:
-        address = _once_it_answers(f"http://127.0.0.1:{port}/", app)
+    with running(str(model_folder), temporary) as (address, app):
         yield Served(address, app.pid, temporary)
-    finally:
-        app.terminate()
-        app.wait(timeout=30)
     assert [path for path in temporary.rglob("*") if path.is_file()] == []
 
 

@@ -28,9 +28,9 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from playwright.sync_api import Browser, expect
+from running import ROOT, free_port
 from visitor import PATIENCE, Visitor
 
-ROOT = Path(__file__).parents[2]
 MARK = {"meta": {"_type": "gradio.FileData"}}
 TELLTALE = ("Traceback", str(ROOT), "site-packages", "fader_demo", "gradio.", ".py")
 """What an answer holds that tells of the server's inside."""
@@ -77,9 +77,7 @@ def start(folder: Path, model: Path, port: int, **settings: str) -> subprocess.P
 
 @contextmanager
 def serving(folder: Path, model: Path, **settings: str) -> Iterator[Served]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = start(folder, model, port, **settings)
     served = Served(f"http://127.0.0.1:{port}", folder, process)
     try:

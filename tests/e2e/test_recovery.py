@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pytest
-from conftest import ROOT, _once_it_answers
 from playwright.sync_api import Browser, Locator, expect
+from running import App, free_port, once_it_answers, start
 from visitor import Visitor
 
 from fader_demo import Editor, Face
@@ -176,12 +172,8 @@ def test_a_photo_that_cannot_be_opened_again_is_said_to_be_gone(
 @pytest.fixture
 def restarts(model_folder: Path, tmp_path: Path) -> Iterator[Callable[[], str]]:
     """Starts the app, or kills it and starts it anew, always at the same address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    settings = {"HOST": "127.0.0.1", "PORT": port, "FADER_MODELS": str(model_folder)}
-    settings |= {"GRADIO_TEMP_DIR": str(tmp_path), "HF_HUB_OFFLINE": "1"}
-    apps: list[subprocess.Popen[bytes]] = []
+    port = free_port()
+    apps: list[App] = []
 
     def end() -> None:
         for app in apps:
@@ -190,10 +182,8 @@ def restarts(model_folder: Path, tmp_path: Path) -> Iterator[Callable[[], str]]:
 
     def restart() -> str:
         end()
-        apps.append(
-            subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=os.environ | settings)
-        )
-        return _once_it_answers(f"http://127.0.0.1:{port}/", apps[-1])
+        apps.append(start(port, str(model_folder), tmp_path))
+        return once_it_answers(port, apps[-1])
 
     yield restart
     end()
