@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -15,6 +15,7 @@ CLIP_FORMATS = (".mp4", ".gif", ".webp")
 
 _CRF = 18  # of H.264: hardly to be told from the source
 _WEBP_QUALITY = 85
+_FRAMES_FOR_COLOURS = 8
 _BT709 = 1  # as primaries and as matrix, in the numbers of ITU-T H.273
 _SRGB_CURVE = 13
 _LIMITED_RANGE = 1
@@ -71,13 +72,29 @@ def _write_mp4(
 def _write_animation(
     first: Image.Image, rest: Iterator[Image.Image], path: Path, frames_per_second: int, kind: str
 ) -> None:
-    """A GIF gets 256 colours of its own for each frame, undithered: dither would flicker."""
-    first.save(
+    frames = chain([first], rest)
+    if kind == "GIF":
+        frames = iter(_in_few_colours(list(frames)))
+    next(frames).save(
         path,
         kind,
         save_all=True,
-        append_images=rest,
+        append_images=frames,
         duration=round(1000 / frames_per_second),
         loop=0,
         quality=_WEBP_QUALITY,
     )
+
+
+def _in_few_colours(frames: Sequence[Image.Image]) -> list[Image.Image]:
+    """RGB frames in the 256 colours that a GIF has, the same for all and undithered.
+
+    Colours of its own for each frame would flicker where nothing moves, and dither everywhere.
+    """
+    width, height = frames[0].size
+    seen = frames[:: max(1, len(frames) // _FRAMES_FOR_COLOURS)]
+    together = Image.new("RGB", (width, height * len(seen)))
+    for number, frame in enumerate(seen):
+        together.paste(frame, (0, number * height))
+    palette = together.quantize(256, dither=Image.Dither.NONE)
+    return [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]

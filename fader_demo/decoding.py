@@ -53,8 +53,7 @@ class FoldedDecoder:
             weight, of_code = _sub_pixel(conv.weight).split([conv.in_channels - size, size], dim=1)
             self._weights.append(weight.contiguous(memory_format=torch.channels_last))
             self._biases.append(conv.bias.repeat_interleave(4))
-            # Of a constant plane's response only the rows and columns at the edges differ.
-            maps.append(F.conv2d(planes.expand(-1, -1, 2, 2), of_code, padding=1))
+            maps.append(_response(F.conv2d(planes.expand(-1, -1, 2, 2), of_code, padding=1)))
         self._maps = torch.cat([each.flatten(1) for each in maps], dim=1)
         self._sizes = [each[0].numel() for each in maps]
 
@@ -74,7 +73,7 @@ class FoldedDecoder:
         x = prepared + first.view(-1, *prepared.shape[-3:])
         for weight, bias, from_code in zip(self._weights, self._biases, others, strict=True):
             x = F.conv2d(x.relu(), weight, bias, padding=1)
-            x += _spread(from_code.view(len(x), -1, 3, 3), x.shape[-1])
+            _add_response(x, from_code.view(len(x), -1, 3, 3))
             x = F.pixel_shuffle(x, 2)[:, :, 1:-1, 1:-1]
         return x.tanh().contiguous()
 
@@ -89,9 +88,24 @@ def _sub_pixel(weight: Tensor) -> Tensor:
     return phases.permute(1, 2, 4, 0, 3, 5).reshape(-1, len(weight), 2, 2)
 
 
-def _spread(planes: Tensor, side: int) -> Tensor:
-    """(N, C, 3, 3) -> (N, C, side, side): edges stay edges, what is between them is repeated."""
-    for dim in (2, 3):
-        first, inner, last = planes.split(1, dim)
-        planes = torch.cat([first, inner.repeat_interleave(side - 2, dim), last], dim)
-    return planes
+def _response(planes: Tensor) -> Tensor:
+    """What a constant plane adds to a layer (N, C, 3, 3), for ``_add_response``.
+
+    Of such a response only the rows and columns at the edges differ from the centre: those two
+    become how far they do, the corners how far beyond their row's and their column's.
+    """
+    differences = planes - planes[:, :, 1:2, 1:2]
+    rows, columns = differences[:, :, :, 1:2].clone(), differences[:, :, 1:2, :].clone()
+    differences[:, :, ::2, ::2] -= rows[:, :, ::2] + columns[:, :, :, ::2]
+    differences[:, :, 1, 1] = planes[:, :, 1, 1]
+    return differences
+
+
+def _add_response(x: Tensor, response: Tensor) -> None:
+    """Adds a response (N, C, 3, 3) to features (N, C, side, side) in their place."""
+    x += response[:, :, 1:2, 1:2]
+    for edge, of_three in ((0, 0), (-1, 2)):
+        x[:, :, edge] += response[:, :, of_three, 1:2]
+        x[:, :, :, edge] += response[:, :, 1:2, of_three]
+    last = x.shape[-1] - 1
+    x[:, :, ::last, ::last] += response[:, :, ::2, ::2]

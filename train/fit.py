@@ -4,6 +4,8 @@
 
 A run that was interrupted or killed goes on from its last checkpoint when started again with the
 same arguments. For several processes or machines: ``accelerate launch -m train.fit ...``.
+``--start-from MODEL`` begins with the weights of a trained model, as far as they fit: fewer photos
+and fewer steps are then enough.
 Follow it with ``tensorboard --logdir runs``; ``python -m train.export`` makes a model of it.
 """
 
@@ -20,6 +22,7 @@ from accelerate import Accelerator
 
 from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
+from fader_demo.pretrained import load_model
 from train import command
 from train.config import Config, FaderSettings
 from train.data import BatchSampler, PreparedFaces
@@ -27,6 +30,7 @@ from train.estimation import EstimatorEvaluation, EstimatorSettings, EstimatorTa
 from train.objective import FaderTask
 from train.probe import Evaluation
 from train.trainer import Trainer
+from train.warm_start import start_estimator, start_fader
 
 PROBED_FACES = 4_000
 """Training faces whose latents a fresh probe is trained on during a run."""
@@ -37,9 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, required=True, help="YAML, see train/configs")
     parser.add_argument("--data", type=Path, required=True, help="folder from train.prepare")
     parser.add_argument("--out", type=Path, required=True, help="the run's folder")
+    parser.add_argument("--start-from", help="a model: folder, or repository on the Hub")
     options = parser.parse_args(arguments)
     try:
-        run = Run.open(options.config, options.data, options.out)
+        run = Run.open(options.config, options.data, options.out, options.start_from)
         finished = run.fit()
         run.close()
     except command.FAILURES as error:
@@ -51,21 +56,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @dataclass
 class Run:
-    """A configuration, its data, and the folder where both networks train, one by one."""
+    """A configuration, its data, and the folder where both networks train, one by one.
+
+    start: the model whose weights both begin with, as far as they fit.
+    """
 
     config: Config
     folder: Path
     train: PreparedFaces
     validation: PreparedFaces
     accelerator: Accelerator
+    start: tuple[Fader, AttributeEstimator] | None = None
 
     @classmethod
-    def open(cls, config_path: Path, data: Path, folder: Path) -> Run:
+    def open(
+        cls, config_path: Path, data: Path, folder: Path, start_from: str | None = None
+    ) -> Run:
         config = Config.read(config_path)
         train, validation = (config.faces(data, split) for split in ("train", "validation"))
+        start = load_model(start_from) if start_from else None
         config.claim(folder)
         accelerator = Accelerator(mixed_precision=config.precision)
-        return cls(config, folder, train, validation, accelerator)
+        return cls(config, folder, train, validation, accelerator, start)
 
     def fit(self) -> bool:
         """Trains what is not trained yet; False if it was asked to stop before the end."""
@@ -89,6 +101,8 @@ class Run:
         settings = self.config.estimator
         sampler = self._sampler(settings)
         estimator = self.config.new_estimator()
+        if self.start:
+            start_estimator(estimator, self.start[1])
         task = EstimatorTask(estimator, self.train.schema, settings, self.accelerator)
         callback = EstimatorEvaluation(task, self.validation)
         folder = self.folder / "estimator"
@@ -105,6 +119,8 @@ class Run:
         settings = self.config.fader
         sampler = self._sampler(settings)
         fader = self.config.new_fader()
+        if self.start:
+            start_fader(fader, self.start[0])
         task = FaderTask(fader, settings.objective, sampler.prior, self.accelerator)
 
         def averaged() -> Fader:

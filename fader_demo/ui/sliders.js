@@ -13,6 +13,7 @@ const DETAIL = props.usual_detail; // where the detail stands on its own
 const DETAIL_KEY = "@detail"; // in the address, where no attribute's name begins like this
 const HISTORY = 200;
 const DEMONSTRATION_MS = 3000;
+const REST_MS = 150; // a hand that has not moved for so long rests
 const RETRY_MS = [500, 4000]; // the first pause when the connection is lost, and the longest
 
 const section = () => element.querySelector("section");
@@ -97,6 +98,7 @@ function assign(change) {
 let standing = { moved: {}, detail: DETAIL }; // the edit where the sliders are
 let movedAt = null; // when the move that waits to be drawn was made
 let drawing = false;
+let resting; // the timer until what is below the editor is drawn: it would slow a drag down
 let lost = false; // whether the server no longer holds the photo
 
 const tell = (name, detail) => document.dispatchEvent(new CustomEvent(`fader:${name}`, { detail }));
@@ -136,7 +138,8 @@ function show(answer, face, at) {
   } else {
     tell("status", "");
     tell("drawn", { ...answer, at });
-    trigger("apply");
+    clearTimeout(resting);
+    resting = setTimeout(() => trigger("apply"), REST_MS);
   }
 }
 document.addEventListener("visibilitychange", () => document.hidden || draw()); // is it still held?

@@ -8,7 +8,7 @@ one answer, however many attributes the model has. Its value is
      "photos": what is open, as ``Photo.source`` with the "face" chosen in it, "chosen": number}
 
 or None while no face is open. The script has a move drawn by calling the server itself, past
-Gradio's queue; `apply` fires when its picture has come back.
+Gradio's queue; `apply` fires when its picture has come back and the hand rests.
 
 Undo and redo, presets, surprises and the link in the address happen in the browser alone. Panels
 that hand over an edit, or follow the sliders, do it by two events on the document (see the script).
