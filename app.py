@@ -20,6 +20,7 @@ import torch
 from starlette.middleware import Middleware
 
 from fader_demo import ModelError
+from fader_demo.memory import return_what_is_freed
 from fader_demo.models import Models, find_models
 from fader_demo.ui.guard import Guard, password_check
 from fader_demo.ui.page import AT_ONCE, CSS, THEME, Page
@@ -43,6 +44,7 @@ class SettingError(ValueError):
 
 
 def main() -> None:
+    return_what_is_freed()
     # Threads that wait for one another on busy cores cost more than they save.
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // AT_ONCE))
     for ending in (signal.SIGTERM, signal.SIGINT):

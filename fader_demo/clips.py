@@ -72,7 +72,7 @@ def _write_mp4(
 def _write_animation(
     first: Image.Image, rest: Iterator[Image.Image], path: Path, frames_per_second: int, kind: str
 ) -> None:
-    frames = chain([first], rest)
+    frames: Iterator[Image.Image] = chain([first], rest)
     if kind == "GIF":
         frames = iter(_in_few_colours(list(frames)))
     next(frames).save(

@@ -15,6 +15,7 @@ from fader_demo.ui.animation import animation_panel
 from fader_demo.ui.answers import Answers
 from fader_demo.ui.api import UploadsOnly, add_endpoints
 from fader_demo.ui.changes import changes_panel
+from fader_demo.ui.connection import connection
 from fader_demo.ui.download import download_button
 from fader_demo.ui.grid import Grid
 from fader_demo.ui.photo import photo_input
@@ -68,6 +69,7 @@ class Page:
         schema, card = self.models.editor(model).schema, self.models.card(model)
         self.visit = gr.State(None, time_to_live=KEPT_SECONDS)
         self.open_tab = gr.State("strip")
+        connection()
         with gr.Row(elem_id="header"):
             gr.HTML(_TITLE, apply_default_css=False, elem_id="title")
             self.model = gr.Dropdown(

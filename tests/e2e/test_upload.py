@@ -33,6 +33,31 @@ def test_a_photo_can_be_dropped_or_pasted_anywhere(
         visitor.sees(editor.paste(editor.open(photo), {}, max_side=LIVE_SIDE))
 
 
+COPY = """async (encoded) => {
+  const bytes = Uint8Array.from(atob(encoded), (c) => c.charCodeAt(0));
+  const picture = new Blob([bytes], { type: "image/png" });
+  await navigator.clipboard.write([new ClipboardItem({ "image/png": picture })]);
+}"""
+
+
+def test_the_button_pastes_what_was_copied(
+    visitor: Visitor, portrait: Path, editor: Editor, tmp_path: Path
+) -> None:
+    button = visitor.page.get_by_role("button", name="Paste")
+    before = visitor.source("original")
+    visitor.page.evaluate("navigator.clipboard.writeText('no picture')")
+    button.click()
+    assert "no picture in the clipboard" in visitor.toast()
+    assert visitor.source("original") == before
+    visitor.dismiss_toasts()
+    copied = tmp_path / "copied.png"
+    with Image.open(portrait) as image:
+        image.save(copied)
+    visitor.page.evaluate(COPY, base64.b64encode(copied.read_bytes()).decode())
+    button.click()
+    visitor.sees(editor.paste(editor.open(copied), {}, max_side=LIVE_SIDE))
+
+
 def test_the_camera_takes_a_photo(visitor: Visitor) -> None:
     before = visitor.source("original")
     page = visitor.page
