@@ -89,7 +89,7 @@ def new_visitor(chromium: Browser, address: str) -> Iterator[NewVisitor]:
             reduced_motion="reduce" if still else "no-preference",
         )
         context.set_default_timeout(PATIENCE * 1000)
-        visitors.append(Visitor(context.new_page(), address + fragment))
+        visitors.append(Visitor(context.new_page(), address + fragment, still))
         return visitors[-1]
 
     yield arrive

@@ -33,11 +33,7 @@ def preview(editor: Editor, face: Face, values: dict[str, float]) -> Image.Image
 
 def test_the_page_begins_with_an_example_that_moves(new_visitor: NewVisitor) -> None:
     visitor = new_visitor(still=False)
-    seen = set()
-    for _ in range(60):
-        seen.add(visitor.source("result"))
-        visitor.page.wait_for_timeout(50)
-    assert len(seen) > 3
+    visitor.wait_until(lambda: visitor.pictures_drawn() > 3)
     visitor.wait_until(visitor.is_untouched)
     assert visitor.fragment() == ""
     expect(visitor.page.get_by_role("button", name="Undo")).to_be_disabled()

@@ -24,18 +24,31 @@ expect.set_options(timeout=PATIENCE * 1000)
 Box = tuple[int, int, int, int]
 
 
-class Visitor:
-    """A browser page on which the example is open and drawn."""
+COUNT_DRAWN = """
+document.addEventListener("fader:drawn", (event) => {
+  (window.drawnSources ??= new Set()).add(event.detail.source);
+});
+"""
 
-    def __init__(self, page: Page, address: str) -> None:
+
+class Visitor:
+    """A browser page on which the example is open and drawn.
+
+    still: whether everything on the page is; else it goes on with showing what it does.
+    """
+
+    def __init__(self, page: Page, address: str, still: bool = True) -> None:
         self.page = page
         self.console_errors: list[str] = []
         self.requests_elsewhere: list[str] = []
         page.on("console", self._note_console)
         page.on("pageerror", lambda error: self.console_errors.append(str(error)))
         page.on("request", lambda request: self._note_request(request.url))
+        page.add_init_script(COUNT_DRAWN)
         page.goto(address)
-        self.wait_until(lambda: self.times() != "" and self.source("strip") != "")
+        self.wait_until(lambda: self.times() != "")
+        if still:
+            self.wait_until(lambda: self.source("strip") != "")
 
     # Doing
 
@@ -103,6 +116,10 @@ class Visitor:
     def is_untouched(self) -> bool:
         """Whether the result is, to the byte, the original."""
         return self.source("result") == self.source("original")
+
+    def pictures_drawn(self) -> int:
+        """How many different results the page has shown since it was opened."""
+        return self.page.evaluate("window.drawnSources?.size ?? 0")
 
     def times(self) -> str:
         """What the page says of how long the last picture took; nothing before the first."""
