@@ -1,5 +1,7 @@
-// props.value holds the numbers; the controls only show them, rounded to their step. So a slider
-// that nobody touched keeps its exact start, which the editor takes for "no edit".
+// `value` holds the numbers; the controls only show them, rounded to their step. So a slider
+// that nobody touched keeps its exact start, which the editor takes for "no edit". props.value, which
+// the server's events are told, follows when the hand rests: Gradio takes longer to take note of
+// it than a picture at 60 a second may take.
 //
 // An edit, between panels and in the address, is {moved: {name: number}, detail: number}: what
 // differs from where the face started, so that it means something for any face. A panel that has
@@ -16,15 +18,16 @@ const DEMONSTRATION_MS = 3000;
 const REST_MS = 150; // a hand that has not moved for so long rests
 const RETRY_MS = [500, 4000]; // the first pause when the connection is lost, and the longest
 
+let { value } = props; // of the face that is shown, where the sliders are at this moment
 const section = () => element.querySelector("section");
 const rows = () => [...element.querySelectorAll(".fader")];
 const controlOf = (row) => row.querySelector(".control");
 const nameOf = (row) => row.dataset.name; // undefined: the detail
 const rowOf = (event) => event.target.closest(".fader");
 
-const startOf = (row) => (nameOf(row) === undefined ? DETAIL : props.value.start[nameOf(row)]);
-const nowOf = (row) => (nameOf(row) === undefined ? detailNow() : props.value.now[nameOf(row)]);
-const detailNow = () => props.value.detail ?? DETAIL;
+const startOf = (row) => (nameOf(row) === undefined ? DETAIL : value.start[nameOf(row)]);
+const nowOf = (row) => (nameOf(row) === undefined ? detailNow() : value.now[nameOf(row)]);
+const detailNow = () => value.detail ?? DETAIL;
 
 function rounded(row, number) {
   const step = Number(controlOf(row).step) || 1;
@@ -36,7 +39,7 @@ function rounded(row, number) {
 function paint(row) {
   const control = controlOf(row);
   // A row of another model's panel waits for that model's values.
-  const open = Boolean(props.value) && startOf(row) !== undefined;
+  const open = Boolean(value) && startOf(row) !== undefined;
   for (const part of row.querySelectorAll("input, select, button")) part.disabled = !open;
   if (!open) return;
   const [start, now] = [startOf(row), nowOf(row)];
@@ -58,9 +61,9 @@ function paint(row) {
   for (const [name, number] of Object.entries(places)) row.style.setProperty(`--${name}`, part(number));
 }
 
-function paintAll() {
-  const open = Boolean(props.value);
-  rows().forEach(paint);
+function paintAll(changed = rows()) {
+  const open = Boolean(value);
+  changed.forEach(paint);
   const untouched = !rows().some((row) => row.classList.contains("moved"));
   element.querySelector(".reset-all").disabled = !open || untouched;
   element.querySelector(".undo").disabled = !open || past.length === 0;
@@ -75,7 +78,7 @@ let future = [];
 let rested; // the edit when the sliders last came to rest
 
 function current() {
-  const { start, now } = props.value;
+  const { start, now } = value;
   const names = Object.keys(now).filter((name) => now[name] !== start[name]);
   return { moved: Object.fromEntries(names.map((name) => [name, now[name]])), detail: detailNow() };
 }
@@ -85,10 +88,13 @@ const same = (one, other) => {
   return one.detail === other.detail && names.every((name) => one.moved[name] === other.moved[name]);
 };
 
-function assign(change) {
-  props.value = { ...props.value, ...change };
+const commit = () => (props.value = value);
+
+// changed: the rows that it changes.
+function assign(change, changed = rows()) {
+  value = { ...value, ...change };
   standing = current();
-  paintAll();
+  paintAll(changed);
   draw();
 }
 
@@ -109,10 +115,10 @@ async function draw() {
   if (drawing) return;
   drawing = true;
   let [retry, longest] = RETRY_MS;
-  while (movedAt !== null && props.value) {
+  while (movedAt !== null && value) {
     const at = movedAt;
     movedAt = null;
-    const { visit, face, now } = props.value;
+    const { visit, face, now } = value;
     const answer = await server.draw({ visit, face, now, detail: detailNow() });
     if (answer && answer.problem !== "busy") {
       show(answer, face, at);
@@ -128,9 +134,9 @@ async function draw() {
 }
 
 function show(answer, face, at) {
-  if (face !== props.value.face || answer.problem === "superseded") return; // another one is shown
+  if (face !== value.face || answer.problem === "superseded") return; // another one is shown
   if (answer.problem === "gone") {
-    const { photos, chosen } = props.value;
+    const { photos, chosen } = value;
     lost = true;
     tell("gone", { photos, chosen, message: answer.message });
   } else if (answer.problem) {
@@ -139,7 +145,10 @@ function show(answer, face, at) {
     tell("status", "");
     tell("drawn", { ...answer, at });
     clearTimeout(resting);
-    resting = setTimeout(() => trigger("apply"), REST_MS);
+    resting = setTimeout(() => {
+      commit();
+      trigger("apply");
+    }, REST_MS);
   }
 }
 document.addEventListener("visibilitychange", () => document.hidden || draw()); // is it still held?
@@ -159,11 +168,11 @@ function fitting(moved) {
 
 function take(edit) {
   const detail = Number.isFinite(edit.detail) ? Math.min(Math.max(edit.detail, 0), 1) : DETAIL;
-  assign({ now: { ...props.value.start, ...fitting(edit.moved ?? {}) }, detail });
+  assign({ now: { ...value.start, ...fitting(edit.moved ?? {}) }, detail });
 }
 
 function rest() {
-  if (!props.value) return;
+  if (!value) return;
   const edit = current();
   if (rested && !same(rested, edit)) {
     past = [...past, rested].slice(-HISTORY);
@@ -173,6 +182,7 @@ function rest() {
 }
 
 function settle(edit) {
+  commit();
   rested = edit;
   paintAll();
   showInAddress(edit);
@@ -187,7 +197,7 @@ function announce() {
 document.addEventListener("fader:hello", announce);
 
 function travel(from, to) {
-  if (!props.value || from.length === 0) return;
+  if (!value || from.length === 0) return;
   to.push(rested);
   take(from.pop());
   settle(current());
@@ -196,7 +206,7 @@ const undo = () => travel(past, future);
 const redo = () => travel(future, past);
 
 document.addEventListener("fader:set", (event) => {
-  if (!props.value) return;
+  if (!value) return;
   take(event.detail);
   rest();
 });
@@ -220,7 +230,7 @@ function showInAddress(edit) {
 }
 
 window.addEventListener("hashchange", () => {
-  if (!props.value) return;
+  if (!value) return;
   take(inAddress() ?? { moved: {} });
   rest();
 });
@@ -228,7 +238,7 @@ window.addEventListener("hashchange", () => {
 // Hands and keys
 
 function move(row, number) {
-  if (!props.value || !Number.isFinite(number)) return;
+  if (!value || !Number.isFinite(number)) return;
   linked = null;
   const control = controlOf(row);
   const start = startOf(row);
@@ -236,8 +246,8 @@ function move(row, number) {
     number = rounded(row, Math.min(Math.max(number, control.min), control.max));
     if (number === rounded(row, start)) number = start; // moved back by hand: exactly back
   }
-  if (nameOf(row) === undefined) assign({ detail: number });
-  else assign({ now: { ...props.value.now, [nameOf(row)]: number } });
+  if (nameOf(row) === undefined) assign({ detail: number }, [row]);
+  else assign({ now: { ...value.now, [nameOf(row)]: number } }, [row]);
 }
 
 function reset(chosen) {
@@ -245,7 +255,7 @@ function reset(chosen) {
   const named = chosen.filter((row) => nameOf(row) !== undefined);
   const starts = named.map((row) => [nameOf(row), startOf(row)]);
   const detail = named.length < chosen.length ? DETAIL : detailNow();
-  assign({ now: { ...props.value.now, ...Object.fromEntries(starts) }, detail });
+  assign({ now: { ...value.now, ...Object.fromEntries(starts) }, detail });
   rest();
 }
 
@@ -329,7 +339,8 @@ element.addEventListener("click", (event) => {
 // A new face: the detail stays as it is, and an edit that came by a link is made on it too. When it is
 // one that was lost, nothing has changed for the visitor, who may be in the middle of a drag.
 watch("value", () => {
-  if (!props.value) return paintAll();
+  ({ value } = props);
+  if (!value) return paintAll();
   if (lost) {
     lost = false;
     return take(standing);
@@ -337,7 +348,7 @@ watch("value", () => {
   if (linked) take(linked);
   else assign({ detail: standing.detail });
   settle(current());
-  if (props.value.greeting && !linked) demonstrate();
+  if (value.greeting && !linked) demonstrate();
 });
 
 // The first slider goes there and back by itself, once, to show what the page does. Whatever the
@@ -347,19 +358,19 @@ function demonstrate() {
   if (!row || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
   const [low, high, start] = [Number(row.dataset.low), Number(row.dataset.high), startOf(row)];
   const end = high - start > start - low ? high : low;
-  const [name, { face }, began] = [nameOf(row), props.value, performance.now()];
+  const [name, { face }, began] = [nameOf(row), value, performance.now()];
   const ends = ["pointerdown", "keydown", "fader:set"];
   let over = false;
   const stop = () => (over = true);
   for (const event of ends) document.addEventListener(event, stop, { once: true, capture: true });
   const timer = setInterval(() => {
     const part = (performance.now() - began) / DEMONSTRATION_MS;
-    over ||= part >= 1 || props.value?.face !== face;
+    over ||= part >= 1 || value?.face !== face;
     if (over) clearInterval(timer);
-    if (props.value?.face !== face) return;
+    if (value?.face !== face) return;
     const now = over ? start : start + ((end - start) * (1 - Math.cos(2 * Math.PI * part))) / 2;
-    assign({ now: { ...props.value.now, [name]: now } });
+    assign({ now: { ...value.now, [name]: now } });
   }, 80);
 }
-watch("panel", paintAll);
+watch("panel", () => paintAll());
 paintAll();
