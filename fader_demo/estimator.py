@@ -49,7 +49,7 @@ class AttributeEstimator(
         self.dropout = nn.Dropout(0.3)
         self.head = nn.Linear(widths[-1] + place_size, self.schema.prediction_size)
         # The logits of the average face labelled 0 and 1, from held-out faces after training.
-        self.register_buffer("anchors", torch.tensor([[-1.0, 1.0]]).repeat(len(self.schema), 1))
+        self.register_buffer("anchors", torch.tensor([[-1.0, 1.0]] * len(self.schema)))
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (N, schema.prediction_size)."""
