@@ -162,4 +162,4 @@ class Visitor:
 
 def _is_new(output: Any) -> bool:
     """Whether an output is a value, and not left as it was or kept on the server."""
-    return output is not None and "__type__" not in output
+    return output is not None and not (isinstance(output, dict) and "__type__" in output)
