@@ -39,6 +39,8 @@ class Attribute:
     slider: how far a slider goes, usually beyond ``range`` at both ends.
     default: where a slider stands when nothing is known about a face.
     choices: the K class names of a categorical attribute.
+    gain: how many times as far as its slider the decoder is moved, downwards and upwards, so that
+    a face moved to a label looks like the average face that has it (``train.calibration``).
     """
 
     name: str
@@ -50,16 +52,22 @@ class Attribute:
     default: float = 0.0
     unit: str = ""
     choices: tuple[str, ...] = ()
+    gain: tuple[float, float] = (1.0, 1.0)
 
     def __post_init__(self) -> None:
         self._check_texts()
         object.__setattr__(self, "label", self.label or self.name.replace("_", " "))
         for pair in ("range", "slider"):
             object.__setattr__(self, pair, _interval(self.name, pair, getattr(self, pair)))
+        object.__setattr__(self, "gain", _pair(self.name, "gain", self.gain))
         object.__setattr__(self, "choices", tuple(self.choices))
         object.__setattr__(self, "default", _finite(self.name, self.default))
         if self.kind not in ("binary", "categorical", "continuous"):
             raise SchemaError(f"Attribute {self.name}: unknown kind {self.kind!r}.")
+        if min(self.gain) <= 0:
+            raise SchemaError(f"Attribute {self.name}: gain must be more than 0.")
+        if self.kind == "categorical" and self.gain != (1.0, 1.0):
+            raise SchemaError(f"Attribute {self.name}: a categorical attribute has no gain.")
         if self.kind == "binary" and self.range != (0.0, 1.0):
             raise SchemaError(f"Attribute {self.name}: a binary attribute's range is [0, 1].")
         if self.kind == "categorical":
@@ -188,6 +196,7 @@ class AttributeSchema(Sequence[Attribute]):
             raise SchemaError("A schema needs at least one attribute.")
         if len(set(self.names)) != len(self.names):
             raise SchemaError("Two attributes of the schema share a name.")
+        self._gains = torch.tensor([attribute.gain for attribute in self._attributes]).T
 
     @classmethod
     def from_config(cls, config: Sequence[Mapping[str, Any]]) -> AttributeSchema:
@@ -264,6 +273,14 @@ class AttributeSchema(Sequence[Attribute]):
         """One row (attributes,) -> values."""
         return dict(zip(self.names, table.tolist(), strict=True))
 
+    def amplify(self, start: Tensor, table: Tensor) -> Tensor:
+        """What the decoder is told, (N, attributes), when sliders that began at ``start`` (N,
+        attributes) stand at ``table``: each has moved as many times as far as its gain says.
+        """
+        down, up = self._gains.to(table.device)
+        moved = table - start
+        return table + torch.where(moved < 0, down - 1, up - 1) * moved
+
     def encode(self, table: Tensor) -> Tensor:
         """Values (N, attributes) -> the decoder's code (N, code_size)."""
         columns = zip(self._attributes, table.unbind(1), strict=True)
@@ -291,10 +308,14 @@ class AttributeSchema(Sequence[Attribute]):
         return torch.stack([attribute.read(part) for attribute, part in columns], dim=1)
 
 
-def _interval(name: str, what: str, pair: Any) -> tuple[float, float]:
+def _pair(name: str, what: str, pair: Any) -> tuple[float, float]:
     if not isinstance(pair, (list, tuple)) or len(pair) != 2:
         raise SchemaError(f"Attribute {name}: {what} needs two numbers.")
-    low, high = (_finite(name, end) for end in pair)
+    return _finite(name, pair[0]), _finite(name, pair[1])
+
+
+def _interval(name: str, what: str, pair: Any) -> tuple[float, float]:
+    low, high = _pair(name, what, pair)
     if not low < high:
         raise SchemaError(f"Attribute {name}: {what} must rise from low to high.")
     return low, high

@@ -186,7 +186,7 @@ class Editor:
 
     def reconstruct(self, face: Face, values: Mapping[str, Value] | None = None) -> Image.Image:
         """What the decoder alone draws, S x S: for evaluation, and to see what the model knows."""
-        decoded = self._decode(face.prepared, [self._complete(face, values or {})])[0]
+        decoded = self._decode([Edit(face, self._complete(face, values or {}))])[0]
         return _to_image((decoded + 1) * 127.5)
 
     def paste(
@@ -320,9 +320,9 @@ class Editor:
         aligned, alignment = self.aligner.align(photo, found[index])
         image = to_tensor(aligned).to(self.device)
         values = self._estimate(image)
-        latent = self.fader.encode(image, self.schema.table(values).to(self.device))[0]
+        latent = self.fader.encode(image, self._table([values]))[0]
         prepared = self.decoder.prepare(latent)
-        unedited = self._decode(prepared, [values])[0]
+        unedited = self.decoder.decode(prepared, self._table([values]))[0]
         return Face(
             photo, found, index, alignment, aligned, latent, prepared, values, unedited, profile
         )
@@ -359,10 +359,16 @@ class Editor:
         return replace(edit, values=self._complete(edit.face, edit.values))
 
     @torch.inference_mode()
-    def _decode(self, prepared: Tensor, rows: Sequence[Mapping[str, Value]]) -> Tensor:
-        """Prepared latents, one or N, at N complete sets of values -> (N, 3, S, S) in [-1, 1]."""
-        table = torch.cat([self.schema.table(row) for row in rows]).to(self.device)
-        return self.decoder.decode(prepared, table)
+    def _decode(self, edits: Sequence[Edit]) -> Tensor:
+        """Edits that have every attribute's value -> (N, 3, S, S) in [-1, 1]."""
+        prepared = torch.stack([edit.face.prepared for edit in edits])
+        start = self._table([edit.face.values for edit in edits])
+        wanted = self._table([edit.values for edit in edits])
+        return self.decoder.decode(prepared, self.schema.amplify(start, wanted))
+
+    def _table(self, rows: Sequence[Mapping[str, Value]]) -> Tensor:
+        """Sets of values, all of them complete -> (N, attributes)."""
+        return torch.cat([self.schema.table(row) for row in rows]).to(self.device)
 
     def _rendered(
         self, face: Face, rows: Sequence[Mapping[str, Value]], size: int, detail: float
@@ -387,8 +393,7 @@ class Editor:
             batch = edits[start : start + at_once]
             moved = [edit for edit in batch if edit.moved]
             if moved:
-                prepared = torch.stack([edit.face.prepared for edit in moved])
-                decoded = iter(self._decode(prepared, [edit.values for edit in moved]))
+                decoded = iter(self._decode(moved))
             for edit in batch:
                 yield _change(edit, next(decoded)) if edit.moved else None
 

@@ -42,7 +42,8 @@ class Edits:
         """The photos at ``part``, edited as the product edits them: (n, 3, S, S) in [-1, 1]."""
         values = self.faces.values[part].clone()
         values[:, index] = strength
-        decoded = self.fader.decode(self.latents[part], values)
+        told = self.fader.schema.amplify(self.faces.values[part], values)
+        decoded = self.fader.decode(self.latents[part], told)
         photos = self.faces.batch(part).images
         return blend(self.unedited[part], decoded).apply(photos).clamp(-1, 1)
 

@@ -450,7 +450,7 @@ def contact_sheets(
         latents = fader.encode(batch.images, start)
         rebuilt = fader.decode(latents, start)
         ends = list(slider_ends(fader.schema, start))
-        decoded = [fader.decode(latents, values) for values in ends]
+        decoded = [fader.decode(latents, fader.schema.amplify(start, each)) for each in ends]
         edited = [blend(rebuilt, picture).apply(batch.images) for picture in decoded]
     paths = []
     for name, columns in (("decoder", decoded), ("product", edited)):

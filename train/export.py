@@ -1,5 +1,7 @@
 """Makes a model folder of a run, as far as it has got: averaged weights, configuration, estimator.
 
+How far the decoder goes for a move of a slider is set on validation people (train/calibration.py).
+
 python -m train.export --config train/configs/faces.yaml --data DIR --run runs/faces --out DIR
 """
 
@@ -7,9 +9,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from train import command
+from train.calibration import calibrated
 from train.data import label_anchors, predict
 from train.fit import Run
 from train.trainer import CheckpointError
@@ -45,8 +49,16 @@ def export(run: Run, folder: Path) -> int:
     steps = fader_trainer.resume()
     if not steps:
         raise CheckpointError(f"{run.folder} holds no trained Fader yet.")
-    averaged().save_pretrained(folder)
-    estimator.save_pretrained(folder / "estimator")
+    fader = averaged()
+    run.validation.read_values(estimator, estimator.anchors)
+    schema = calibrated(fader, estimator, run.validation)
+    config = replace(run.config, attributes=schema.to_config())
+    for network, path, described in (
+        (fader, folder, config.new_fader()),
+        (estimator, folder / "estimator", config.new_estimator()),
+    ):
+        described.load_state_dict(network.state_dict())
+        described.save_pretrained(path)
     for weights in folder.rglob("*.safetensors"):
         weights.chmod(0o644)  # written for their owner alone, and meant to be shared
     return steps

@@ -48,6 +48,28 @@ def test_codes_decode_to_the_values_they_came_from() -> None:
     torch.testing.assert_close(SCHEMA.decode(SCHEMA.encode(table)), table)
 
 
+def test_gains_carry_a_move_farther_and_leave_what_did_not_move() -> None:
+    schema = AttributeSchema([Attribute("Smiling", gain=(1.5, 2.0)), AGE, HAIR])
+    start = torch.tensor([[0.2, 30.0, 0.0]] * 3)
+    table = torch.tensor([[0.2, 30.0, 0.0], [0.7, 35.0, 1.0], [-0.2, 20.0, 2.0]])
+    told = torch.tensor([[0.2, 30.0, 0.0], [1.2, 35.0, 1.0], [-0.4, 20.0, 2.0]])
+    torch.testing.assert_close(schema.amplify(start, table), told)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"gain": (0.0, 1.0)},
+        {"gain": (1.0, math.nan)},
+        {"gain": 2.0},
+        {"gain": (2.0, 2.0), "kind": "categorical", "choices": ("black", "blond")},
+    ],
+)
+def test_a_gain_is_two_positive_numbers_of_what_has_strengths(setting: dict[str, Any]) -> None:
+    with pytest.raises(SchemaError, match="Smiling"):
+        Attribute("Smiling", **setting)
+
+
 def test_a_confident_prediction_reads_as_its_target() -> None:
     table = torch.tensor([[0.0, 20.0, 0.0], [1.0, 70.0, 1.0], [0.5, 45.0, 2.0], [0.9, 33.3, 0.0]])
     target = SCHEMA.target(table)
