@@ -24,7 +24,6 @@ VARIANTS = [
             "values": "labels",
             "loss": "features",
             "latent": "raw",
-            "restart": 2,
             "distance_correlation": 1.0,
         },
     },
