@@ -35,6 +35,7 @@ from train import command, evaluate
 from train.bootstrap import People
 from train.config import Config, ConfigError, build
 from train.data import BatchSampler, PreparedFaces, encode
+from train.discriminator import LatentDiscriminator
 from train.edits import DIRECTIONS, Edits
 from train.judge import Judge, trained_judge
 from train.objective import FaderTask
@@ -56,15 +57,16 @@ class Departures:
 
     erasure: whether what is linear in the code is taken from the latent. values: what the decoder
     is told. loss: of reconstruction; "features" adds that of the estimator's first two blocks.
-    latent: "raw" leaves out its normalisation. distance_correlation: weight, beside the
-    discriminator's, of the distance correlation of latent and labels (Szekely et al. 2007, arXiv
-    0803.4101).
+    latent: "raw" leaves out its normalisation. restart: the discriminator starts anew every so
+    many steps. distance_correlation: weight, beside the discriminator's, of the distance
+    correlation of latent and labels (Szekely et al. 2007, arXiv 0803.4101).
     """
 
     erasure: bool = True
     values: Literal["estimated", "labels"] = "estimated"
     loss: Literal["l2", "l1", "features"] = "l2"
     latent: Literal["normalised", "raw"] = "normalised"
+    restart: int = 0
     distance_correlation: float = 0.0
 
 
@@ -199,6 +201,7 @@ class VariedTask(FaderTask):
         super().__init__(fader, objective, trial.sampler.prior, ground.accelerator)
         self.departures = trial.departures
         self.features = ground.estimator.blocks[:2].eval().requires_grad_(False)
+        self.updates = 0
 
     def _reconstruction_loss(self, rebuilt: Tensor, images: Tensor) -> Tensor:
         if self.departures.loss == "l1":
@@ -207,6 +210,20 @@ class VariedTask(FaderTask):
         if self.departures.loss == "features":
             loss = loss + 0.02 * F.mse_loss(self.features(rebuilt), self.features(images))
         return loss
+
+    def _update_discriminator(self, latent: Tensor, target: Tensor) -> Tensor:
+        self.updates += 1
+        if self.departures.restart and self.updates % self.departures.restart == 0:
+            fader, objective = self.accelerator.unwrap_model(self.fader), self.objective
+            fresh = LatentDiscriminator(
+                self.schema,
+                fader.latent_shape,
+                objective.discriminator_width,
+                objective.discriminator_dropout,
+            )
+            self.discriminator.load_state_dict(fresh.state_dict())
+            self.optimizers["discriminator"].state.clear()
+        return super()._update_discriminator(latent, target)
 
     def _adversarial_loss(self, latent: Tensor, target: Tensor) -> Tensor:
         loss = super()._adversarial_loss(latent, target)

@@ -15,11 +15,8 @@ from fader_demo.blending import blend
 from fader_demo.model import Fader
 from train.critic import Critic, Edit, adversarial_edit_loss, critic_loss, random_edit
 from train.data import Batch, BatchSampler
-from train.discriminator import LatentDiscriminator, LatentMemory
+from train.discriminator import LatentDiscriminator
 from train.losses import AdversaryTarget, adversarial_loss, prediction_loss
-
-DRAWN = 128
-"""Faces in a discriminator's batch that is drawn from its memory."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +46,6 @@ class Objective:
     lambda_e rises linearly from 0 over rise_steps. adversary_target: what encoder and decoder
     want the discriminator to say (see ``adversarial_loss``). latent_noise: standard deviation of
     the noise on the normalised latent. average_decay: of the exponential average of the weights.
-
-    discriminator_memory: how many of the last latents the discriminator draws its batches from,
-    DRAWN at a time; 0 shows it the step's own batch alone. discriminator_perceptrons: see
-    ``LatentDiscriminator``. discriminator_restart: after every so many steps one of its readers, in
-    turn, starts anew; 0 never.
     """
 
     lambda_e: float = 1e-4
@@ -62,9 +54,6 @@ class Objective:
     discriminator_steps: int = 1
     discriminator_width: int = 512
     discriminator_dropout: float = 0.3
-    discriminator_perceptrons: int = 0
-    discriminator_memory: int = 0
-    discriminator_restart: int = 0
     latent_noise: float = 0.0
     learning_rate: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.999)
@@ -89,13 +78,11 @@ class FaderTask:
         self.objective = objective
         self.schema = fader.schema
         self.accelerator = accelerator
-        latent_shape = fader.latent_shape
         discriminator = LatentDiscriminator(
             fader.schema,
-            latent_shape,
+            fader.latent_shape,
             objective.discriminator_width,
             objective.discriminator_dropout,
-            objective.discriminator_perceptrons,
         )
         fader = fader.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = AveragedModel(
@@ -115,12 +102,6 @@ class FaderTask:
         self.optimizers: dict[str, Any] = {name: pair[1] for name, pair in prepared.items()}
         self.modules: dict[str, nn.Module] = {name: pair[0] for name, pair in prepared.items()}
         self.modules["average"] = self.average
-        self.memory: LatentMemory | None = None
-        if objective.discriminator_memory:
-            self.memory = LatentMemory(
-                objective.discriminator_memory, latent_shape, self.schema.prediction_size
-            ).to(accelerator.device)
-            self.modules["memory"] = self.memory
         self.fader, self.discriminator = self.modules["fader"], self.modules["discriminator"]
         self.aim: Any = "flipped"
         if objective.adversary_target == "prior":
@@ -136,7 +117,8 @@ class FaderTask:
         latent, rebuilt, *decoded = self.fader(
             images, values, *others, noise=self.objective.latent_noise
         )
-        discriminator_loss = self._update_discriminator(latent.detach(), target, step)
+        for _ in range(self.objective.discriminator_steps):
+            discriminator_loss = self._update_discriminator(latent.detach(), target)
         reconstruction = self._reconstruction_loss(rebuilt.float(), images)
         weight = self.objective.lambda_at(step)
         adversarial = self._adversarial_loss(latent, target)
@@ -192,24 +174,10 @@ class FaderTask:
     def _reconstruction_loss(self, rebuilt: Tensor, images: Tensor) -> Tensor:
         return F.mse_loss(rebuilt, images)
 
-    def _update_discriminator(self, latent: Tensor, target: Tensor, step: int) -> Tensor:
-        every = self.objective.discriminator_restart
-        if every and step and step % every == 0:
-            self._restart_reader(step // every)
-        if self.memory:
-            self.memory.add(latent, target)
-        for _ in range(self.objective.discriminator_steps):
-            if self.memory:
-                latent, target = self.memory.draw(DRAWN)
-            logits = self.discriminator(latent).float()
-            loss = prediction_loss(self.schema, *_each_reader(logits, target))
-            self._update("discriminator", self.discriminator, loss)
+    def _update_discriminator(self, latent: Tensor, target: Tensor) -> Tensor:
+        loss = prediction_loss(self.schema, self.discriminator(latent).float(), target)
+        self._update("discriminator", self.discriminator, loss)
         return loss
-
-    def _restart_reader(self, turn: int) -> None:
-        discriminator = self.accelerator.unwrap_model(self.discriminator)
-        for weight in discriminator.restart(turn % len(discriminator.readers), seed=turn):
-            self.optimizers["discriminator"].state.pop(weight, None)
 
     def _adversarial_loss(self, latent: Tensor, target: Tensor) -> Tensor:
         """Through the discriminator held fixed, so that no gradient reaches its weights."""
@@ -218,7 +186,7 @@ class FaderTask:
         with self.accelerator.autocast():
             logits = discriminator(latent).float()
         discriminator.requires_grad_(True)
-        return adversarial_loss(self.schema, *_each_reader(logits, target), self.aim)
+        return adversarial_loss(self.schema, logits, target, self.aim)
 
     def _seen_in_training(self, batch: Batch) -> tuple[tuple[Tensor, ...]]:
         """A batch's part in the statistics: its faces, edited too where edits are trained."""
@@ -253,11 +221,6 @@ class FaderTask:
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(module.parameters(), self.objective.clip_norm)
         optimizer.step()
-
-
-def _each_reader(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """What all readers say (readers * N, ...), and what each was to say."""
-    return logits.flatten(0, 1), target.repeat(len(logits), 1)
 
 
 class _Autoencoder(nn.Module):

@@ -147,18 +147,14 @@ class PlainStep:
         wanted = self.schema.target(faces.labels)
         with torch.no_grad():
             latent = self.encoder(images)
-        loss = F.binary_cross_entropy_with_logits(self._said(latent), wanted)
+        loss = F.binary_cross_entropy_with_logits(self.discriminator(latent), wanted)
         self._update(self.of_discriminator, loss, self.discriminator)
         latent = self.encoder(images)
         rebuilt = self._decoded(latent, self.schema.encode(faces.labels))
-        said = self._said(latent)
+        said = self.discriminator(latent)
         loss = F.mse_loss(rebuilt, images)
         loss = loss + self.lambda_e * F.binary_cross_entropy_with_logits(said, 1 - wanted)
         self._update(self.of_autoencoder, loss, self.encoder, self.decoder)
-
-    def _said(self, latent: Tensor) -> Tensor:
-        (logits,) = self.discriminator(latent)
-        return logits
 
     def _decoded(self, x: Tensor, code: Tensor) -> Tensor:
         x = x + self.decoder.placement(code).view(x.shape)

@@ -24,6 +24,7 @@ VARIANTS = [
             "values": "labels",
             "loss": "features",
             "latent": "raw",
+            "restart": 2,
             "distance_correlation": 1.0,
         },
     },
