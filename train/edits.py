@@ -32,10 +32,17 @@ class Edits:
         with torch.inference_mode():
             parts = torch.arange(len(faces)).split(BATCH)
             self.unedited = torch.cat([fader.decode(latents[p], faces.values[p]) for p in parts])
+        self._scores: dict[tuple[int, float], Tensor] = {}
 
     def scores(self, index: int, strength: float) -> Tensor:
-        """Scores (N, attributes) of every face with attribute ``index`` moved to ``strength``."""
-        return self._judged(lambda part: self.edited(part, index, strength))
+        """Scores (N, attributes) of every face with attribute ``index`` moved to ``strength``.
+
+        They are read once: a label or an end of a slider is asked for more than once.
+        """
+        key = (index, round(strength, 6))
+        if key not in self._scores:
+            self._scores[key] = self._judged(lambda part: self.edited(part, index, strength))
+        return self._scores[key]
 
     @torch.inference_mode()
     def edited(self, part: Tensor, index: int, strength: float) -> Tensor:

@@ -19,6 +19,8 @@ from train.trainer import TrainerSettings
 
 Network = TypeVar("Network", bound=nn.Module)
 
+AVERAGE_DECAY = 0.998
+
 
 @dataclass(frozen=True)
 class EstimatorSettings:
@@ -47,9 +49,7 @@ class EstimatorTask(Generic[Network]):
         self.accelerator = accelerator
         estimator = estimator.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         # Batch statistics are averaged with the weights, over the same steps.
-        self.average = AveragedModel(
-            estimator, multi_avg_fn=get_ema_multi_avg_fn(0.998), use_buffers=True
-        )
+        self.average = AveragedModel(estimator, multi_avg_fn=_averaged_in, use_buffers=True)
         optimizer = torch.optim.AdamW(
             estimator.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
         )
@@ -80,6 +80,13 @@ class EstimatorTask(Generic[Network]):
     def _learning_rate(self, step: int) -> float:
         progress = torch.tensor(torch.pi * step / self.settings.trainer.steps)
         return self.settings.learning_rate * 0.5 * (1 + torch.cos(progress).item())
+
+
+@torch.no_grad()
+def _averaged_in(averages: Any, weights: Any, count: Tensor | int) -> None:
+    """An exponential average, shorter at first: a short run would end near where it began."""
+    decay = min(AVERAGE_DECAY, (1 + int(count)) / (10 + int(count)))
+    get_ema_multi_avg_fn(decay)(averages, weights, count)
 
 
 def augment(images: Tensor) -> Tensor:

@@ -91,6 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--judge", type=Path, default=Path("runs/judge"), help="made if not there")
     parser.add_argument("--split", choices=("validation", "test"), default="validation")
     parser.add_argument("--photos", type=Path, help="folder of whole photos: edits them as well")
+    parser.add_argument("--faces", type=int, help="judge so many of the split, evenly spread")
     parser.add_argument("--sheets", type=Path, help="folder for contact sheets of edits")
     parser.add_argument("--shown", type=int, default=12, help="faces on a contact sheet")
     options = parser.parse_args(arguments)
@@ -102,6 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for split in ("train", "validation", "test")
         )
         faces = validation if options.split == "validation" else test
+        faces = faces.thinned(options.faces or len(faces))
         photos = PhotoSample.of(faces, options.photos) if options.photos else None
         judge = trained_judge(
             config.attributes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def trained_judge(
     folder: Path,
     accelerator: Accelerator,
 ) -> Judge:
-    """The judge in ``folder``, trained there first as far as it is not.
+    """The judge in ``folder``, trained there first as far as it is not; ends there if stopped.
 
     It learns from the people of the train split alone; validation people set its anchors.
     """
@@ -65,7 +66,9 @@ def trained_judge(
     task = EstimatorTask(judge, judge.schema, settings, accelerator)
     sampler = BatchSampler(train, settings.batch_size, settings.trainer.seed)
     callback = EstimatorEvaluation(task, validation)
-    Trainer(task, sampler, folder, settings.trainer, accelerator, [callback]).fit()
+    trainer = Trainer(task, sampler, folder, settings.trainer, accelerator, [callback])
+    if trainer.fit() < settings.trainer.steps:  # half a judge judges nothing
+        sys.exit("Stopped and saved. Run the same command again to go on.")
     judge = task.averaged_estimator
     judge.anchors.copy_(label_anchors(judge.schema, predict(judge, validation), validation.labels))
     return judge
