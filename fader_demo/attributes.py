@@ -93,6 +93,14 @@ class Attribute:
             raise SchemaError(f"Attribute {self.name}: choices must be a list of texts.")
 
     @property
+    def reach(self) -> tuple[float, float]:
+        """What the decoder is told at most: at a slider's ends, of faces from the far label."""
+        if self.gain == (1.0, 1.0):
+            return -math.inf, math.inf
+        (zero, one), (low, high), (down, up) = self.range, self.slider, self.gain
+        return min(low, one - down * (one - low)), max(high, zero + up * (high - zero))
+
+    @property
     def code_size(self) -> int:
         """Numbers this attribute takes in the decoder's code."""
         return len(self.choices) if self.kind == "categorical" else 2
@@ -197,6 +205,7 @@ class AttributeSchema(Sequence[Attribute]):
         if len(set(self.names)) != len(self.names):
             raise SchemaError("Two attributes of the schema share a name.")
         self._gains = torch.tensor([attribute.gain for attribute in self._attributes]).T
+        self._reach = torch.tensor([attribute.reach for attribute in self._attributes]).T
 
     @classmethod
     def from_config(cls, config: Sequence[Mapping[str, Any]]) -> AttributeSchema:
@@ -275,11 +284,13 @@ class AttributeSchema(Sequence[Attribute]):
 
     def amplify(self, start: Tensor, table: Tensor) -> Tensor:
         """What the decoder is told, (N, attributes), when sliders that began at ``start`` (N,
-        attributes) stand at ``table``: each has moved as many times as far as its gain says.
+        attributes) stand at ``table``: each has moved as many times as far as its gain says, and
+        no farther than its reach.
         """
         down, up = self._gains.to(table.device)
         moved = table - start
-        return table + torch.where(moved < 0, down - 1, up - 1) * moved
+        told = table + torch.where(moved < 0, down - 1, up - 1) * moved
+        return torch.where(moved == 0, table, told.clamp(*self._reach.to(table.device)))
 
     def encode(self, table: Tensor) -> Tensor:
         """Values (N, attributes) -> the decoder's code (N, code_size)."""

@@ -28,7 +28,7 @@ STEP = 0.25
 """Between the gains that are tried; what lies between two of them is interpolated."""
 FLAT = 0.1
 """What the reading has to rise by, for each unit that the decoder is moved, to go on."""
-FACES = 400
+FACES = 240
 
 
 def calibrated(
@@ -55,6 +55,11 @@ class _Readings:
     def __init__(self, fader: Fader, estimator: AttributeEstimator, faces: PreparedFaces) -> None:
         self.fader, self.estimator, self.faces = fader, estimator, faces
         self.latents = encode(fader, faces)
+        with torch.inference_mode():
+            parts = torch.arange(len(faces)).split(BATCH)
+            self.unedited = torch.cat(
+                [fader.decode(self.latents[p], faces.values[p]) for p in parts]
+            )
 
     def gain_and_reach(
         self, index: int, direction: Direction, largest: float
@@ -84,9 +89,7 @@ class _Readings:
         batch = self.faces.batch(part)
         told = batch.values.clone()
         told[:, index] += gain * (label - told[:, index])
-        unedited, decoded = self.fader.decode(
-            self.latents[part].repeat(2, 1, 1, 1), torch.cat([batch.values, told])
-        ).chunk(2)
-        edited = blend(unedited, decoded).apply(batch.images).clamp(-1, 1)
+        decoded = self.fader.decode(self.latents[part], told)
+        edited = blend(self.unedited[part], decoded).apply(batch.images).clamp(-1, 1)
         estimator = self.estimator
         return anchored(estimator.schema, estimator(edited), estimator.anchors)[:, index]

@@ -56,6 +56,14 @@ def test_gains_carry_a_move_farther_and_leave_what_did_not_move() -> None:
     torch.testing.assert_close(schema.amplify(start, table), told)
 
 
+def test_a_gain_carries_no_face_farther_than_from_the_far_label() -> None:
+    schema = AttributeSchema([Attribute("Smiling", slider=(-0.2, 1.25), gain=(1.5, 2.0))])
+    start = torch.tensor([[0.0], [-0.2], [1.0], [1.25], [1.25]])
+    table = torch.tensor([[1.25], [1.25], [-0.2], [-0.2], [1.25]])
+    told = torch.tensor([[2.5], [2.5], [-0.8], [-0.8], [1.25]])
+    torch.testing.assert_close(schema.amplify(start, table), told)
+
+
 @pytest.mark.parametrize(
     "setting",
     [
