@@ -221,9 +221,9 @@ def _control(attribute: Attribute) -> str:
 
 
 def _span(attribute: Attribute) -> str:
-    """Both ends of a slider and its finest step: a power of ten, some hundreds to a track."""
+    """Both ends of a slider and its finest step: a power of ten, a hundred or more to a track."""
     low, high = attribute.slider
-    step = 10.0 ** math.floor(math.log10((high - low) / 200))
+    step = 10.0 ** math.floor(math.log10((high - low) / 100))
     return f'min="{low}" max="{high}" step="{step}"'
 
 
