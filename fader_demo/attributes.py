@@ -41,6 +41,8 @@ class Attribute:
     choices: the K class names of a categorical attribute.
     gain: how many times as far as its slider the decoder is moved, downwards and upwards, so that
     a face moved to a label looks like the average face that has it (``train.calibration``).
+    reach: what the decoder is told at least and at most, by default the slider's ends. A face may
+    read as anything within; the slider starts at its nearest end.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Attribute:
     unit: str = ""
     choices: tuple[str, ...] = ()
     gain: tuple[float, float] = (1.0, 1.0)
+    reach: tuple[float, float] = ()  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         self._check_texts()
@@ -60,6 +63,8 @@ class Attribute:
         for pair in ("range", "slider"):
             object.__setattr__(self, pair, _interval(self.name, pair, getattr(self, pair)))
         object.__setattr__(self, "gain", _pair(self.name, "gain", self.gain))
+        object.__setattr__(self, "reach", self.reach or self.slider)
+        object.__setattr__(self, "reach", _interval(self.name, "reach", self.reach))
         object.__setattr__(self, "choices", tuple(self.choices))
         object.__setattr__(self, "default", _finite(self.name, self.default))
         if self.kind not in ("binary", "categorical", "continuous"):
@@ -79,6 +84,8 @@ class Attribute:
             self.number(self.default)
         elif not self.slider[0] <= self.default <= self.slider[1]:
             raise SchemaError(f"Attribute {self.name}: default lies outside the slider.")
+        elif not self.reach[0] <= self.slider[0] < self.slider[1] <= self.reach[1]:
+            raise SchemaError(f"Attribute {self.name}: the slider goes beyond its reach.")
 
     def _check_texts(self) -> None:
         """A schema may come from a stranger's file, where a text can be anything."""
@@ -91,14 +98,6 @@ class Attribute:
             isinstance(choice, str) for choice in self.choices
         ):
             raise SchemaError(f"Attribute {self.name}: choices must be a list of texts.")
-
-    @property
-    def reach(self) -> tuple[float, float]:
-        """What the decoder is told at most: at a slider's ends, of faces from the far label."""
-        if self.gain == (1.0, 1.0):
-            return -math.inf, math.inf
-        (zero, one), (low, high), (down, up) = self.range, self.slider, self.gain
-        return min(low, one - down * (one - low)), max(high, zero + up * (high - zero))
 
     @property
     def code_size(self) -> int:
@@ -204,8 +203,10 @@ class AttributeSchema(Sequence[Attribute]):
             raise SchemaError("A schema needs at least one attribute.")
         if len(set(self.names)) != len(self.names):
             raise SchemaError("Two attributes of the schema share a name.")
-        self._gains = torch.tensor([attribute.gain for attribute in self._attributes]).T
-        self._reach = torch.tensor([attribute.reach for attribute in self._attributes]).T
+        # Pairs (attributes, 2): downwards and upwards, or low and high.
+        self._gains, self._labels, self._sliders, self._reach = (
+            torch.tensor(each) for each in zip(*map(_pairs, self._attributes), strict=True)
+        )
 
     @classmethod
     def from_config(cls, config: Sequence[Mapping[str, Any]]) -> AttributeSchema:
@@ -282,15 +283,21 @@ class AttributeSchema(Sequence[Attribute]):
         """One row (attributes,) -> values."""
         return dict(zip(self.names, table.tolist(), strict=True))
 
-    def amplify(self, start: Tensor, table: Tensor) -> Tensor:
-        """What the decoder is told, (N, attributes), when sliders that began at ``start`` (N,
-        attributes) stand at ``table``: each has moved as many times as far as its gain says, and
-        no farther than its reach.
+    def amplify(self, read: Tensor, table: Tensor) -> Tensor:
+        """What the decoder is told, (N, attributes), of faces that ``read`` as they do when their
+        sliders stand at ``table``.
+
+        A slider starts at the reading, or at its nearest end. Where it has not moved, that is the
+        reading. A move counts as many times as its gain says, and of a reading beyond the slider as
+        much more as the way from there to the far label is longer; it ends at the reach.
         """
-        down, up = self._gains.to(table.device)
-        moved = table - start
-        told = table + torch.where(moved < 0, down - 1, up - 1) * moved
-        return torch.where(moved == 0, table, told.clamp(*self._reach.to(table.device)))
+        pairs = self._gains, self._labels, self._sliders, self._reach
+        (down, up), (zero, one), slider, reach = (each.T.to(table.device) for each in pairs)
+        start = read.clamp(*slider)
+        moved = table.clamp(*slider) - start
+        gain, far = torch.where(moved < 0, down, up), torch.where(moved < 0, zero, one)
+        longer = torch.where(read == start, 1.0, (read - far) / (start - far))
+        return torch.where(moved == 0, read, (read + gain * longer * moved).clamp(*reach))
 
     def encode(self, table: Tensor) -> Tensor:
         """Values (N, attributes) -> the decoder's code (N, code_size)."""
@@ -317,6 +324,14 @@ class AttributeSchema(Sequence[Attribute]):
         parts = self.split_prediction(prediction)
         columns = zip(self._attributes, parts, strict=True)
         return torch.stack([attribute.read(part) for attribute, part in columns], dim=1)
+
+
+def _pairs(attribute: Attribute) -> tuple[tuple[float, float], ...]:
+    """Gain, range, slider and reach; choices are not held between numbers."""
+    held = attribute.slider, attribute.reach
+    if attribute.kind == "categorical":
+        held = ((-math.inf, math.inf),) * 2
+    return attribute.gain, attribute.range, *held
 
 
 def _pair(name: str, what: str, pair: Any) -> tuple[float, float]:
