@@ -437,9 +437,10 @@ def _pasted(change: Change | None, face: Face, max_side: int | None) -> Image.Im
     photo = face.photo_at(max_side)
     pixels = np.asarray(photo)
     if change is not None:
-        keep, drawn = change.in_levels.keep[0, 0], change.in_levels.drawn[0]
+        change = change.in_levels
         alignment = face.alignment.scaled(max(photo.size) / max(face.photo.size))
-        pixels = faces.paste(pixels, keep, drawn.permute(1, 2, 0), alignment)
+        drawn = change.drawn[0].permute(1, 2, 0)
+        pixels = faces.paste(pixels, change.keep[0, 0], drawn, alignment)
     return Image.fromarray(pixels)
 
 

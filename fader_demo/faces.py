@@ -256,9 +256,10 @@ def paste(
         plane = torch.as_tensor(values).detach().to("cpu", torch.float32)
         if tuple(plane.shape) != expected:
             raise ValueError(f"{name} has shape {tuple(plane.shape)}, expected {expected}")
-        planes.append(plane.reshape(*shape, -1).permute(2, 0, 1))
-    # How far keep is from 1, and drawn: both fade to 0 at the edge of the crop.
-    change = torch.cat([planes[0] - 1, planes[1]])[None]
+        planes.append(plane.reshape(*shape, -1))
+    # How far keep is from 1, and drawn: both fade to 0 at the edge of the crop. In memory a pixel's
+    # numbers lie together, for which sampling takes half the time.
+    change = torch.cat([planes[0] - 1, planes[1]], dim=-1).permute(2, 0, 1)[None]
     result = photo.copy()
     if not change.any():
         return result
@@ -266,8 +267,10 @@ def paste(
     for rows, columns in _bands(alignment, photo.shape[1], photo.shape[0]):
         part = _at_pixels(change, alignment, rows, columns)
         region = result[rows, columns]
-        edited = region + region * part[..., :1] + part[..., 1:]
-        result[rows, columns] = np.rint(np.clip(edited, 0, 255)).astype(np.uint8)
+        edited = region.astype(np.float32)
+        edited *= part[..., :1] + 1
+        edited += part[..., 1:]
+        region[:] = np.rint(edited.clip(0, 255, out=edited), out=edited)
     return result
 
 
@@ -450,10 +453,11 @@ def _at_pixels(
     import torch.nn.functional as F
 
     inverse = alignment.inverse / alignment.size  # photo pixels to fractions 0..1 of the crop
-    x = torch.arange(columns.start, columns.stop, dtype=torch.float64)[None, :] + 0.5
-    y = torch.arange(rows.start, rows.stop, dtype=torch.float64)[:, None] + 0.5
-    across = (inverse[0, 0] * x + inverse[0, 1] * y + inverse[0, 2]).float()
-    down = (inverse[1, 0] * x + inverse[1, 1] * y + inverse[1, 2]).float()
+    x, y = (np.arange(each.start, each.stop) + 0.5 for each in (columns, rows))
+    across, down = (
+        torch.from_numpy((by_x * x)[None].astype("f4") + (by_y * y + start)[:, None].astype("f4"))
+        for by_x, by_y, start in inverse
+    )
     grid = torch.stack([across, down], dim=-1)[None] * 2 - 1
     sampled = F.grid_sample(
         planes, grid, mode="bicubic", padding_mode="border", align_corners=False

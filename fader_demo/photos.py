@@ -38,6 +38,9 @@ _MARKER = re.compile(rb"\xff([\xc0-\xcf\xd8-\xfe])")  # of JPEG; the others have
 _START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = b"\xd8", b"\xd9", b"\xda"
 _MOST_SCANS = 50  # of a JPEG; progressive ones have about ten, each a pass over all pixels
 
+_PNG = b"\x89PNG\r\n\x1a\n"
+_MOST_CHUNKS = 100_000  # of a PNG; they have thousands at most, of 8 KB and more
+
 _TURNS: dict[Any, Image.Transpose] = {  # EXIF's orientation, and what makes the picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -124,10 +127,11 @@ def _decode(image: Image.Image) -> Image.Image:
 
 
 def _open(path: str | Path) -> Image.Image:
-    """Open an image file; no more than its header is read."""
+    """Open an image file; no more than its header and its structure are read."""
     if not os.path.isfile(path):  # of a pipe, the end would be waited for
         raise UnreadableImageError(f"There is no file {path}. Check its path.")
     try:
+        _check_chunks(path)  # Pillow goes through them as it opens the file
         return Image.open(path, formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLargeError(
@@ -142,6 +146,19 @@ def _open(path: str | Path) -> Image.Image:
         raise UnreadableImageError(
             "This file is not an image that can be read. Save it as JPEG or PNG and try that file."
         ) from error
+
+
+def _check_chunks(path: str | Path) -> None:
+    """Raise ValueError for a PNG of more chunks than pixels need."""
+    with open(path, "rb") as file:
+        if file.read(len(_PNG)) != _PNG:
+            return
+        for _ in range(_MOST_CHUNKS):
+            length = file.read(8)[:4]  # and the chunk's type
+            if len(length) < 4:
+                return
+            file.seek(int.from_bytes(length, "big") + 4, os.SEEK_CUR)  # a checksum ends it
+    raise ValueError(f"a PNG of more than {_MOST_CHUNKS} chunks")
 
 
 def _check_work(image: Image.Image) -> None:

@@ -160,6 +160,7 @@ def bombs_within() -> Files:
     return {
         "text.png": png(SIDE, SIDE, _chunk(b"zTXt", b"a\0\0" + inflated), pixels),
         "profile.png": png(SIDE, SIDE, _chunk(b"iCCP", b"a\0\0" + inflated), pixels),
+        "chunks.png": png(SIDE, SIDE, _chunk(b"noNe", b"") * 1_900_000, pixels),
         "tile.tiff": tiff(SIDE, SIDE, tiles, tile),
         "scans.jpg": scans + b"\xff\xd9",
         # Behind a comment that seems to end the image.

@@ -16,11 +16,10 @@ import torch
 from torch import Tensor
 
 from fader_demo.attributes import AttributeSchema
-from fader_demo.blending import blend
 from fader_demo.estimator import AttributeEstimator, anchored
 from fader_demo.model import Fader
 from train.data import PreparedFaces, encode
-from train.edits import BATCH, DIRECTIONS, Direction, binary
+from train.edits import BATCH, DIRECTIONS, Direction, EditedFaces, binary
 
 WEAKEST = 0.75
 """The smallest gain. The largest is where the slider ends, counted from the other label."""
@@ -50,17 +49,12 @@ def calibrated(
     return AttributeSchema(attributes)
 
 
-class _Readings:
-    """What the estimator reads off edits of faces, made as the product makes them."""
+class _Readings(EditedFaces):
+    """What the estimator reads off edits of faces."""
 
     def __init__(self, fader: Fader, estimator: AttributeEstimator, faces: PreparedFaces) -> None:
-        self.fader, self.estimator, self.faces = fader, estimator, faces
-        self.latents = encode(fader, faces)
-        with torch.inference_mode():
-            parts = torch.arange(len(faces)).split(BATCH)
-            self.unedited = torch.cat(
-                [fader.decode(self.latents[p], faces.values[p]) for p in parts]
-            )
+        super().__init__(fader, faces, encode(fader, faces))
+        self.estimator = estimator
 
     def gain_and_reach(
         self, index: int, direction: Direction, largest: float
@@ -87,10 +81,8 @@ class _Readings:
         return torch.cat(parts).mean().item()
 
     def _read(self, index: int, part: Tensor, label: float, gain: float) -> Tensor:
-        batch = self.faces.batch(part)
-        told = batch.values.clone()
-        told[:, index] += gain * (label - told[:, index])
-        decoded = self.fader.decode(self.latents[part], told)
-        edited = blend(self.unedited[part], decoded).apply(batch.images).clamp(-1, 1)
+        values = self.faces.values[part].clone()
+        values[:, index] += gain * (label - values[:, index])
         estimator = self.estimator
-        return anchored(estimator.schema, estimator(edited), estimator.anchors)[:, index]
+        logits = estimator(self.told(part, values))
+        return anchored(estimator.schema, logits, estimator.anchors)[:, index]

@@ -20,18 +20,37 @@ Direction = Literal["on", "off"]
 DIRECTIONS: tuple[Direction, ...] = ("on", "off")
 
 
-class Edits:
-    """Edits of the faces of a split, as the product shows them, and what the judge reads there."""
+class EditedFaces:
+    """The faces of a split, encoded once, and edits of them as the product makes them.
 
-    def __init__(self, fader: Fader, judge: Judge, faces: PreparedFaces, latents: Tensor) -> None:
+    unedited: (N, 3, S, S), every face decoded at its own values.
+    """
+
+    def __init__(self, fader: Fader, faces: PreparedFaces, latents: Tensor) -> None:
         self.fader = fader
-        self.judge = judge
         self.faces = faces
         self.latents = latents
-        self.photos = self._judged(lambda part: faces.batch(part).images)
         with torch.inference_mode():
             parts = torch.arange(len(faces)).split(BATCH)
             self.unedited = torch.cat([fader.decode(latents[p], faces.values[p]) for p in parts])
+
+    @torch.inference_mode()
+    def told(self, part: Tensor, values: Tensor) -> Tensor:
+        """The photos at ``part`` (n,), edited by a decoder that is told ``values`` (n, attributes):
+        (n, 3, S, S) in [-1, 1].
+        """
+        decoded = self.fader.decode(self.latents[part], values)
+        photos = self.faces.batch(part).images
+        return blend(self.unedited[part], decoded).apply(photos).clamp(-1, 1)
+
+
+class Edits(EditedFaces):
+    """Edits by sliders, and what the judge reads there."""
+
+    def __init__(self, fader: Fader, judge: Judge, faces: PreparedFaces, latents: Tensor) -> None:
+        super().__init__(fader, faces, latents)
+        self.judge = judge
+        self.photos = self._judged(lambda part: faces.batch(part).images)
         self._scores: dict[tuple[int, float], Tensor] = {}
 
     def scores(self, index: int, strength: float) -> Tensor:
@@ -44,15 +63,12 @@ class Edits:
             self._scores[key] = self._judged(lambda part: self.edited(part, index, strength))
         return self._scores[key]
 
-    @torch.inference_mode()
     def edited(self, part: Tensor, index: int, strength: float) -> Tensor:
-        """The photos at ``part``, edited as the product edits them: (n, 3, S, S) in [-1, 1]."""
-        values = self.faces.values[part].clone()
-        values[:, index] = strength
-        told = self.fader.schema.amplify(self.faces.values[part], values)
-        decoded = self.fader.decode(self.latents[part], told)
-        photos = self.faces.batch(part).images
-        return blend(self.unedited[part], decoded).apply(photos).clamp(-1, 1)
+        """The photos at ``part`` with one slider moved: (n, 3, S, S) in [-1, 1]."""
+        read = self.faces.values[part]
+        sliders = read.clone()
+        sliders[:, index] = strength
+        return self.told(part, self.fader.schema.amplify(read, sliders))
 
     @torch.inference_mode()
     def _judged(self, pictures: Callable[[Tensor], Tensor]) -> Tensor:

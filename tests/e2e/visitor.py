@@ -145,8 +145,13 @@ class Visitor:
     def wait_until(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE
         while not condition():
-            assert time.monotonic() < deadline, "waited in vain"
+            assert time.monotonic() < deadline, f"waited in vain; the page says {self.said()}"
             self.page.wait_for_timeout(50)
+
+    def said(self) -> list[str]:
+        """What the page tells its visitor: of the picture, of the sliders, and in toasts."""
+        told = self.page.locator("#result [role=status], .times, #controls .number, .toast-body")
+        return told.evaluate_all("all => all.map((one) => one.value ?? one.textContent)")
 
     def _fraction(self, name: str) -> float:
         slider = self.slider(name)
