@@ -129,7 +129,7 @@ class Ground:
     """What all variants share: faces, what the estimator reads in them, and the judge."""
 
     def __init__(self, config: Config, data: Path, estimator: AttributeEstimator, judge: Path):
-        self.accelerator = Accelerator(mixed_precision=config.precision)
+        self.accelerator = Accelerator(mixed_precision=config.mixed_precision)
         self.estimator = estimator
         self.train, self.validation = (
             config.faces(data, split) for split in ("train", "validation")

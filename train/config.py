@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 import yaml
 
 from fader_demo.attributes import AttributeSchema
@@ -34,8 +35,8 @@ class FaderSettings:
 @dataclass(frozen=True)
 class Config:
     """attributes: the schema (``AttributeSchema.to_config``). columns: see ``PreparedFaces``.
-    model: arguments of ``Fader`` but the attributes. precision: "no", "bf16" where the processor
-    has it. judge: of edits, for ``train.evaluate``.
+    model: arguments of ``Fader`` but the attributes. precision: "bf16" is "no" where the hardware
+    has none. judge: of edits, for ``train.evaluate``.
     """
 
     attributes: list[dict[str, Any]]
@@ -75,6 +76,11 @@ class Config:
         folder.mkdir(parents=True, exist_ok=True)
         copy.write_text(mine)
 
+    @property
+    def mixed_precision(self) -> str:
+        """``precision``, as this machine has it: emulated, bf16 would be many times slower."""
+        return self.precision if _has_bf16() else "no"
+
     def faces(self, folder: Path, split: str) -> PreparedFaces:
         """A split of prepared faces, as the model takes them. Raises DatasetError."""
         schema = AttributeSchema.from_config(self.attributes)
@@ -85,6 +91,12 @@ class Config:
 
     def new_estimator(self) -> AttributeEstimator:
         return AttributeEstimator(self.attributes, image_size=self.new_fader().image_size)
+
+
+def _has_bf16() -> bool:
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def build(cls: Any, content: Any, where: str = "") -> Any:

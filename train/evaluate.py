@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             train,
             validation,
             options.judge,
-            Accelerator(mixed_precision=config.precision),
+            Accelerator(mixed_precision=config.mixed_precision),
         )
     except command.FAILURES as error:
         return command.failed("evaluate", error)

@@ -76,7 +76,7 @@ class Run:
         train, validation = (config.faces(data, split) for split in ("train", "validation"))
         start = load_model(start_from) if start_from else None
         config.claim(folder)
-        accelerator = Accelerator(mixed_precision=config.precision)
+        accelerator = Accelerator(mixed_precision=config.mixed_precision)
         return cls(config, folder, train, validation, accelerator, start)
 
     def fit(self) -> bool:

@@ -175,8 +175,8 @@ async def drag(visitor: Visitor, seconds: float) -> Drag:
 
 
 def place(move: int) -> float:
-    """Where the slider stands: from 1.5 to 0 and back in six seconds."""
-    return abs((move / RATE) % 6 - 3) / 2
+    """Where the slider stands: from 1 to 0 and back in four seconds."""
+    return abs((move / RATE) % 4 - 2) / 2
 
 
 def summary(figure: str, drags: Sequence[Drag], seconds: float, app: Served) -> Row:

@@ -48,9 +48,10 @@ async function until(condition) {
 }
 
 // The answer itself says which picture it holds; where it does not, pictures come in the order of
-// the requests.
+// the requests, but that the same one once more is no new picture.
+const anew = (request, index) => request.body !== sent[index - 1]?.body;
 const asked = ({ source, order, at }) =>
-  sent.findLast((request) => request.source === source && request.at < at) ?? sent[order];
+  sent.findLast((request) => request.source === source && request.at < at) ?? sent.filter(anew)[order];
 
 async function atRest() {
   let last;
@@ -103,7 +104,7 @@ async function drag(seconds) {
     await frame();
     const part = (now() - began) / 1000;
     moves.push(now());
-    set(Math.abs((part % 3) - 1.5).toFixed(2));
+    set(Math.abs((part % 2) - 1).toFixed(2));
   }
   await frame();
   moves.push(now());

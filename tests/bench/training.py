@@ -53,7 +53,7 @@ def rates() -> dict[str, float]:
     del content["fader"]["objective"]["guidance"]
     config = Config.of(content)
     faces = Faces(config.new_fader(), config.fader.batch_size)
-    accelerator = Accelerator(mixed_precision=config.precision)
+    accelerator = Accelerator(mixed_precision=config.mixed_precision)
     ours = FaderTask(config.new_fader(), config.fader.objective, faces.prior, accelerator)
     plain = PlainStep(config.new_fader(), config.fader.objective.lambda_e)
     steps: dict[str, Callable[[], object]] = {

@@ -45,6 +45,16 @@ def test_an_unknown_target_lists_the_known_ones(config: dict, tmp_path: Path) ->
         Config.read(write_config(config, tmp_path))
 
 
+@pytest.mark.parametrize(("has", "used"), [(True, "bf16"), (False, "no")])
+def test_bf16_is_used_where_the_hardware_has_it(
+    config: dict, monkeypatch: pytest.MonkeyPatch, has: bool, used: str
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.ops.mkldnn._is_mkldnn_bf16_supported", lambda: has)
+    assert Config.of(config | {"precision": "bf16"}).mixed_precision == used
+    assert Config.of(config | {"precision": "no"}).mixed_precision == "no"
+
+
 def test_a_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:
     path = tmp_path / "broken.yaml"
     path.write_text("model: {width: 8")
