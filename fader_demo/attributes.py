@@ -203,10 +203,12 @@ class AttributeSchema(Sequence[Attribute]):
             raise SchemaError("A schema needs at least one attribute.")
         if len(set(self.names)) != len(self.names):
             raise SchemaError("Two attributes of the schema share a name.")
-        # Pairs (attributes, 2): downwards and upwards, or low and high.
-        self._gains, self._labels, self._sliders, self._reach = (
-            torch.tensor(each) for each in zip(*map(_pairs, self._attributes), strict=True)
+        # Pairs (2, attributes): downwards and upwards, or low and high.
+        self._gains, self._sliders, self._reach = (
+            torch.tensor([getattr(attribute, pair) for attribute in self._attributes]).T
+            for pair in ("gain", "slider", "reach")
         )
+        self._chosen = torch.tensor([each.kind == "categorical" for each in self._attributes])
 
     @classmethod
     def from_config(cls, config: Sequence[Mapping[str, Any]]) -> AttributeSchema:
@@ -287,17 +289,19 @@ class AttributeSchema(Sequence[Attribute]):
         """What the decoder is told, (N, attributes), of faces that ``read`` as they do when their
         sliders stand at ``table``.
 
-        A slider starts at the reading, or at its nearest end. Where it has not moved, that is the
-        reading. A move counts as many times as its gain says, and of a reading beyond the slider as
-        much more as the way from there to the far label is longer; it ends at the reach.
+        A slider starts at the reading, or at its nearest end; there the decoder is told the
+        reading. At the slider's end it has gone as many times as far as the gain says, though not
+        beyond the reach; in between it is as far as the slider is.
         """
-        pairs = self._gains, self._labels, self._sliders, self._reach
-        (down, up), (zero, one), slider, reach = (each.T.to(table.device) for each in pairs)
-        start = read.clamp(*slider)
-        moved = table.clamp(*slider) - start
-        gain, far = torch.where(moved < 0, down, up), torch.where(moved < 0, zero, one)
-        longer = torch.where(read == start, 1.0, (read - far) / (start - far))
-        return torch.where(moved == 0, read, (read + gain * longer * moved).clamp(*reach))
+        pairs = self._gains, self._sliders, self._reach
+        (down, up), (low, high), reach = (each.to(table.device) for each in pairs)
+        start = read.clamp(low, high)
+        moved = table.clamp(low, high) - start
+        gain, end = torch.where(moved < 0, down, up), torch.where(moved < 0, low, high)
+        farthest = (read + gain * (end - read)).clamp(*reach)
+        told = read + (farthest - read) * moved / (end - start)
+        told = torch.where(moved == 0, read, told)
+        return torch.where(self._chosen.to(table.device), table, told)
 
     def encode(self, table: Tensor) -> Tensor:
         """Values (N, attributes) -> the decoder's code (N, code_size)."""
@@ -324,14 +328,6 @@ class AttributeSchema(Sequence[Attribute]):
         parts = self.split_prediction(prediction)
         columns = zip(self._attributes, parts, strict=True)
         return torch.stack([attribute.read(part) for attribute, part in columns], dim=1)
-
-
-def _pairs(attribute: Attribute) -> tuple[tuple[float, float], ...]:
-    """Gain, range, slider and reach; choices are not held between numbers."""
-    held = attribute.slider, attribute.reach
-    if attribute.kind == "categorical":
-        held = ((-math.inf, math.inf),) * 2
-    return attribute.gain, attribute.range, *held
 
 
 def _pair(name: str, what: str, pair: Any) -> tuple[float, float]:

@@ -55,11 +55,14 @@ file_input.addEventListener("change", () => {
 const PATIENCE_MS = 30000;
 const say = (text) => document.dispatchEvent(new CustomEvent("fader:status", { detail: text }));
 let patience = null; // a timer, while the photo is waited for
+let reopened; // the face that was shown when it was last opened again
 
 document.addEventListener("fader:gone", async (event) => {
-  if (patience) return;
-  const { photos, chosen, message } = event.detail;
+  const { face, photos, chosen, message } = event.detail;
+  if (patience && face === reopened) return;
+  reopened = face;
   say("Opening the photo again …");
+  clearTimeout(patience);
   patience = setTimeout(() => {
     patience = null;
     say(message);

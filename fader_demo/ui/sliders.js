@@ -88,7 +88,8 @@ const same = (one, other) => {
   return one.detail === other.detail && names.every((name) => one.moved[name] === other.moved[name]);
 };
 
-const commit = () => (props.value = value);
+// What is lost stays as it is, lest it takes the place of what comes instead.
+const commit = () => lost || (props.value = value);
 
 // changed: the rows that it changes.
 function assign(change, changed = rows()) {
@@ -138,7 +139,7 @@ function show(answer, face, at) {
   if (answer.problem === "gone") {
     const { photos, chosen } = value;
     lost = true;
-    tell("gone", { photos, chosen, message: answer.message });
+    tell("gone", { face, photos, chosen, message: answer.message });
   } else if (answer.problem) {
     tell("status", answer.message);
   } else {

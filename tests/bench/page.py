@@ -93,7 +93,7 @@ def moves(pages: Mapping[str, Page]) -> Iterator[Row]:
     for _ in range(TURNS):
         for name, page in pages.items():
             page.evaluate("atRest()")
-            places = [number % 15 / 10 for number in range(7, 7 * MOVES, 7)]
+            places = [number % 10 / 10 for number in range(7, 7 * MOVES, 7)]
             times[name] += [page.evaluate("move", place) for place in places]
             drags[name].append(Drag(**page.evaluate("drag", DRAG_SECONDS)))
     for name in pages:

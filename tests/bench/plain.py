@@ -20,7 +20,7 @@ from fader_demo import Editor, Face, faces
 from fader_demo.blending import blend
 from tests.bench.served import MODEL, ROOT
 
-MOVED = "Young"
+MOVED = "Smiling"
 
 
 def main() -> None:

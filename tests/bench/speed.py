@@ -40,7 +40,7 @@ from tests.bench.table import Row, show
 
 Decode = Callable[[], Tensor]
 
-EDIT = {MOVED: 1.0}
+EDIT = {MOVED: 0.5}
 STARTS = 3
 MEGAPIXELS_12 = (3464, 3464)
 

@@ -143,6 +143,33 @@ def test_an_example_is_opened_again_too(
     visitor.sees(edited(editor, face, value))
 
 
+def test_it_is_opened_again_though_it_is_lost_once_more_before_it_is_drawn(
+    served: gr.Blocks,
+    page: Page,
+    arrive: Arrive,
+    editor: Editor,
+    face: Face,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    visitor = arrive(served.local_url)
+    answers, shown = page.answers, page.answers._shown
+    lost: list[str] = []
+
+    def lose_the_first(visit: Visit, edit: Any = None) -> Any:
+        outputs = shown(visit, edit)
+        if not lost:
+            lost.append(visit.key)
+            del answers.visits[visit.key]
+        return outputs
+
+    monkeypatch.setattr(answers, "_shown", lose_the_first)
+    (state,) = visits(served)
+    state.clear()
+    value = visitor.drag("Smiling", visitor.farther_end("Smiling"))
+    visitor.sees(edited(editor, face, value))
+    assert lost
+
+
 def test_it_is_opened_again_with_the_model_that_was_chosen(
     served: gr.Blocks, page: Page, arrive: Arrive, portrait: Path
 ) -> None:
