@@ -16,7 +16,7 @@ from playwright.sync_api import ConsoleMessage, Locator, Page, expect
 from fader_demo import Face
 from fader_demo.ui.pictures import data_uri
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds that anything may take; the machine may be busy."""
 
 expect.set_options(timeout=PATIENCE * 1000)
