@@ -46,7 +46,6 @@ class Objective:
     lambda_e rises linearly from 0 over rise_steps. adversary_target: what encoder and decoder
     want the discriminator to say (see ``adversarial_loss``). latent_noise: standard deviation of
     the noise on the normalised latent. average_decay: of the exponential average of the weights.
-    The learning rate falls linearly to 0 over the decay_steps before decay_end, where it is given.
     """
 
     lambda_e: float = 1e-4
@@ -57,8 +56,6 @@ class Objective:
     discriminator_dropout: float = 0.3
     latent_noise: float = 0.0
     learning_rate: float = 2e-4
-    decay_steps: int = 0
-    decay_end: int = 0
     betas: tuple[float, float] = (0.5, 0.999)
     clip_norm: float = 5.0
     average_decay: float = 0.999
@@ -66,11 +63,6 @@ class Objective:
 
     def lambda_at(self, step: int) -> float:
         return self.lambda_e * min(1.0, (step + 1) / max(1, self.rise_steps))
-
-    def learning_rate_at(self, step: int) -> float:
-        if not self.decay_steps:
-            return self.learning_rate
-        return self.learning_rate * min(1.0, max(0, self.decay_end - step) / self.decay_steps)
 
 
 class FaderTask:
@@ -120,9 +112,6 @@ class FaderTask:
         labels = batch.labels.to(self.accelerator.device)
         values = batch.values.to(self.accelerator.device)
         target = self.schema.target(labels)
-        for optimizer in self.optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = self.objective.learning_rate_at(step)
         edit = self._random_edit(labels, values, step)
         others = (edit.values,) if edit else ()
         latent, rebuilt, *decoded = self.fader(

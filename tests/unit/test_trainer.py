@@ -222,22 +222,3 @@ def test_two_processes_train_the_same_weights(config: dict, prepared: Path, tmp_
     )
     assert result.returncode == 0, result.stderr[-3000:]
     assert checkpoint(run)
-
-
-def test_weights_stand_still_once_the_learning_rate_has_fallen_to_zero(
-    config: dict, prepared: Path, tmp_path: Path
-) -> None:
-    config["fader"]["objective"] |= {"learning_rate": 1e-3, "decay_steps": 2, "decay_end": 4}
-    objective = Run.open(write_config(config, tmp_path), prepared, tmp_path).config.fader.objective
-    rates = [objective.learning_rate_at(step) for step in range(6)]
-    assert rates == pytest.approx([1e-3, 1e-3, 1e-3, 5e-4, 0, 0])
-    weights = []
-    for steps in (3, 4, 6):
-        run = Run.open(tmp_path / "config.yaml", prepared, tmp_path / "run")
-        run.read_values(run.estimator_trainer()[1].averaged_estimator)
-        fading, task, _ = run.fader_trainer()
-        fading.settings = dataclasses.replace(fading.settings, steps=steps)
-        assert fading.fit() == steps
-        weights.append(torch.cat([each.flatten() for each in task.fader.parameters()]).detach())
-    assert not torch.equal(weights[0], weights[1])
-    assert torch.equal(weights[1], weights[2])
