@@ -130,7 +130,7 @@ def first_visits(browser: Browser, address: str) -> Iterator[Row]:
     for _ in range(VISITS):
         page = visit(browser, OURS, address)
         visible.append(page.evaluate("ready()")["visible"])
-        answered.append(page.evaluate("move", 1.2)["painted"])
+        answered.append(page.evaluate("move", 0.5)["painted"])
         page.context.close()
     yield {"figure": "first visit: the example shows", "median ms": median(visible)}
     yield {"figure": "first visit: a slider answers", "median ms": median(answered)}
@@ -146,7 +146,7 @@ def large_photo(browser: Browser, address: str, photo: Path) -> Iterator[Row]:
         page.evaluate("atRest()")
         page.set_input_files("#photo input[type=file]", photo)
         chosen = page.evaluate("opened()")
-        answered.append(page.evaluate("move", 1.2)["painted"] - chosen)
+        answered.append(page.evaluate("move", 0.5)["painted"] - chosen)
         page.context.close()
     yield {
         "figure": "upload of 12 megapixels: a slider answers",

@@ -102,7 +102,7 @@ async def _drag(visitor: Visitor, chance: random.Random) -> None:
 
 
 async def _strip(visitor: Visitor, _: random.Random) -> None:
-    await visitor.call("sliders", "apply", "strip", {"sliders": visitor.moved({MOVED: 1})})
+    await visitor.call("sliders", "apply", "strip", {"sliders": visitor.moved({MOVED: 0.5})})
 
 
 async def _grid(visitor: Visitor, _: random.Random) -> None:
@@ -114,7 +114,7 @@ async def _download(visitor: Visitor, chance: random.Random) -> None:
 
 
 async def _clip(visitor: Visitor, chance: random.Random) -> None:
-    ends = {"from": {"moved": {}}, "to": {"moved": {MOVED: 1}}}
+    ends = {"from": {"moved": {}}, "to": {"moved": {MOVED: 0.5}}}
     await _saved(visitor, "animation", "make", suffix=chance.choice(list(CLIP_FORMATS)), **ends)
 
 
@@ -125,7 +125,7 @@ async def _lose_patience(visitor: Visitor, chance: random.Random) -> None:
 
 
 async def _saved(visitor: Visitor, name: str, happening: str, **details: Any) -> None:
-    await visitor.fetched(name, happening, name, {"sliders": visitor.moved({MOVED: 1})}, details)
+    await visitor.fetched(name, happening, name, {"sliders": visitor.moved({MOVED: 0.5})}, details)
 
 
 DEEDS: list[Deed] = [_drag, _strip, _grid, _download, _clip]
