@@ -41,8 +41,6 @@ class Attribute:
     choices: the K class names of a categorical attribute.
     gain: how many times as far as its slider the decoder is moved, downwards and upwards, so that
     a face moved to a label looks like the average face that has it (``train.calibration``).
-    reach: what the decoder is told at least and at most, by default the slider's ends. A face may
-    read as anything within; the slider starts at its nearest end.
     """
 
     name: str
@@ -55,7 +53,6 @@ class Attribute:
     unit: str = ""
     choices: tuple[str, ...] = ()
     gain: tuple[float, float] = (1.0, 1.0)
-    reach: tuple[float, float] = ()  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         self._check_texts()
@@ -63,8 +60,6 @@ class Attribute:
         for pair in ("range", "slider"):
             object.__setattr__(self, pair, _interval(self.name, pair, getattr(self, pair)))
         object.__setattr__(self, "gain", _pair(self.name, "gain", self.gain))
-        object.__setattr__(self, "reach", self.reach or self.slider)
-        object.__setattr__(self, "reach", _interval(self.name, "reach", self.reach))
         object.__setattr__(self, "choices", tuple(self.choices))
         object.__setattr__(self, "default", _finite(self.name, self.default))
         if self.kind not in ("binary", "categorical", "continuous"):
@@ -84,8 +79,6 @@ class Attribute:
             self.number(self.default)
         elif not self.slider[0] <= self.default <= self.slider[1]:
             raise SchemaError(f"Attribute {self.name}: default lies outside the slider.")
-        elif not self.reach[0] <= self.slider[0] < self.slider[1] <= self.reach[1]:
-            raise SchemaError(f"Attribute {self.name}: the slider goes beyond its reach.")
 
     def _check_texts(self) -> None:
         """A schema may come from a stranger's file, where a text can be anything."""
@@ -98,6 +91,14 @@ class Attribute:
             isinstance(choice, str) for choice in self.choices
         ):
             raise SchemaError(f"Attribute {self.name}: choices must be a list of texts.")
+
+    @property
+    def reach(self) -> tuple[float, float]:
+        """What the decoder is told at most: at a slider's ends, of faces from the far label."""
+        if self.gain == (1.0, 1.0):
+            return -math.inf, math.inf
+        (zero, one), (low, high), (down, up) = self.range, self.slider, self.gain
+        return min(low, one - down * (one - low)), max(high, zero + up * (high - zero))
 
     @property
     def code_size(self) -> int:
@@ -203,12 +204,8 @@ class AttributeSchema(Sequence[Attribute]):
             raise SchemaError("A schema needs at least one attribute.")
         if len(set(self.names)) != len(self.names):
             raise SchemaError("Two attributes of the schema share a name.")
-        # Pairs (2, attributes): downwards and upwards, or low and high.
-        self._gains, self._sliders, self._reach = (
-            torch.tensor([getattr(attribute, pair) for attribute in self._attributes]).T
-            for pair in ("gain", "slider", "reach")
-        )
-        self._chosen = torch.tensor([each.kind == "categorical" for each in self._attributes])
+        self._gains = torch.tensor([attribute.gain for attribute in self._attributes]).T
+        self._reach = torch.tensor([attribute.reach for attribute in self._attributes]).T
 
     @classmethod
     def from_config(cls, config: Sequence[Mapping[str, Any]]) -> AttributeSchema:
@@ -285,23 +282,15 @@ class AttributeSchema(Sequence[Attribute]):
         """One row (attributes,) -> values."""
         return dict(zip(self.names, table.tolist(), strict=True))
 
-    def amplify(self, read: Tensor, table: Tensor) -> Tensor:
-        """What the decoder is told, (N, attributes), of faces that ``read`` as they do when their
-        sliders stand at ``table``.
-
-        A slider starts at the reading, or at its nearest end; there the decoder is told the
-        reading. At the slider's end it has gone as many times as far as the gain says, though not
-        beyond the reach; in between it is as far as the slider is.
+    def amplify(self, start: Tensor, table: Tensor) -> Tensor:
+        """What the decoder is told, (N, attributes), when sliders that began at ``start`` (N,
+        attributes) stand at ``table``: each has moved as many times as far as its gain says, and
+        no farther than its reach.
         """
-        pairs = self._gains, self._sliders, self._reach
-        (down, up), (low, high), reach = (each.to(table.device) for each in pairs)
-        start = read.clamp(low, high)
-        moved = table.clamp(low, high) - start
-        gain, end = torch.where(moved < 0, down, up), torch.where(moved < 0, low, high)
-        farthest = (read + gain * (end - read)).clamp(*reach)
-        told = read + (farthest - read) * moved / (end - start)
-        told = torch.where(moved == 0, read, told)
-        return torch.where(self._chosen.to(table.device), table, told)
+        down, up = self._gains.to(table.device)
+        moved = table - start
+        told = table + torch.where(moved < 0, down - 1, up - 1) * moved
+        return torch.where(moved == 0, table, told.clamp(*self._reach.to(table.device)))
 
     def encode(self, table: Tensor) -> Tensor:
         """Values (N, attributes) -> the decoder's code (N, code_size)."""

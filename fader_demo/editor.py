@@ -38,9 +38,8 @@ class Face:
     aligned: the face cut out, S x S, as the encoder saw it.
     latent: (C, h, w), made once.
     prepared: what the decoder's first layer makes of the latent, whatever the values.
-    read: the estimated attributes, with which it was encoded.
-    values: where the sliders start: ``read``, held within them.
-    unedited: (3, S, S) in [-1, 1], the latent decoded at ``read``. What an edit changes is
+    values: the estimated attributes, where the sliders start.
+    unedited: (3, S, S) in [-1, 1], the latent decoded at ``values``. What an edit changes is
     measured from here.
     profile: the ICC profile of the photo's file, to save edits in its colours; None for sRGB.
     """
@@ -52,7 +51,6 @@ class Face:
     aligned: Image.Image
     latent: Tensor
     prepared: Tensor
-    read: dict[str, float]
     values: dict[str, float]
     unedited: Tensor
     profile: bytes | None = None
@@ -321,25 +319,18 @@ class Editor:
             )
         aligned, alignment = self.aligner.align(photo, found[index])
         image = to_tensor(aligned).to(self.device)
-        table = self.estimator.read(image)
-        latent = self.fader.encode(image, table)[0]
+        values = self._estimate(image)
+        latent = self.fader.encode(image, self._table([values]))[0]
         prepared = self.decoder.prepare(latent)
-        unedited = self.decoder.decode(prepared, table)[0]
-        read = self.schema.values(table[0])
-        values = {name: self.schema[name].clamp(value) for name, value in read.items()}
+        unedited = self.decoder.decode(prepared, self._table([values]))[0]
         return Face(
-            photo,
-            found,
-            index,
-            alignment,
-            aligned,
-            latent,
-            prepared,
-            read,
-            values,
-            unedited,
-            profile,
+            photo, found, index, alignment, aligned, latent, prepared, values, unedited, profile
         )
+
+    def _estimate(self, image: Tensor) -> dict[str, float]:
+        """Aligned face (1, 3, S, S) -> values, held within the sliders."""
+        read = self.schema.values(self.estimator.read(image)[0])
+        return {name: self.schema[name].clamp(value) for name, value in read.items()}
 
     def _complete(self, face: Face, values: Mapping[str, Value]) -> dict[str, float]:
         """Every attribute's value: those named, checked and clamped, the others as estimated."""
@@ -371,9 +362,9 @@ class Editor:
     def _decode(self, edits: Sequence[Edit]) -> Tensor:
         """Edits that have every attribute's value -> (N, 3, S, S) in [-1, 1]."""
         prepared = torch.stack([edit.face.prepared for edit in edits])
-        read = self._table([edit.face.read for edit in edits])
+        start = self._table([edit.face.values for edit in edits])
         wanted = self._table([edit.values for edit in edits])
-        return self.decoder.decode(prepared, self.schema.amplify(read, wanted))
+        return self.decoder.decode(prepared, self.schema.amplify(start, wanted))
 
     def _table(self, rows: Sequence[Mapping[str, Value]]) -> Tensor:
         """Sets of values, all of them complete -> (N, attributes)."""

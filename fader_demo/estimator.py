@@ -60,15 +60,15 @@ class AttributeEstimator(
         return self.head(self.dropout(features))
 
     def read(self, image: Tensor) -> Tensor:
-        """Aligned faces -> attribute values (N, attributes), as ``values`` has them."""
+        """Aligned faces -> attribute values (N, attributes), within the sliders' limits."""
         return self.values(self(image), self.anchors)
 
     def values(self, logits: Tensor, anchors: Tensor) -> Tensor:
-        """Logits -> attribute values (N, attributes), those of binary ones within their reach."""
+        """Logits -> attribute values (N, attributes), those of binary ones within their sliders."""
         columns = anchored(self.schema, logits, anchors).unbind(1)
         return torch.stack(
             [
-                column.clamp(*attribute.reach) if attribute.kind == "binary" else column
+                column.clamp(*attribute.slider) if attribute.kind == "binary" else column
                 for attribute, column in zip(self.schema, columns, strict=True)
             ],
             dim=1,

@@ -36,7 +36,6 @@ def calibrated(
     """The fader's schema with the gains of binary attributes, and sliders that fit them.
 
     faces: such as neither network was trained on, with their values as ``estimator`` reads them.
-    How far the decoder is believed (``Attribute.reach``) stays as it is configured.
     """
     readings = _Readings(fader, estimator, faces.thinned(FACES))
     attributes = list(fader.schema)
@@ -44,7 +43,7 @@ def calibrated(
         low, high = attribute.slider
         down, lowest = readings.gain_and_reach(index, "off", 1 - low)
         up, highest = readings.gain_and_reach(index, "on", high)
-        slider = round(max(low, 1 - lowest / down), 2), round(min(high, highest / up), 2)
+        slider = round(1 - lowest / down, 2), round(highest / up, 2)
         attributes[index] = replace(attribute, gain=(down, up), slider=slider)
     return AttributeSchema(attributes)
 

@@ -65,10 +65,10 @@ class Edits(EditedFaces):
 
     def edited(self, part: Tensor, index: int, strength: float) -> Tensor:
         """The photos at ``part`` with one slider moved: (n, 3, S, S) in [-1, 1]."""
-        read = self.faces.values[part]
-        sliders = read.clone()
+        start = self.faces.values[part]
+        sliders = start.clone()
         sliders[:, index] = strength
-        return self.told(part, self.fader.schema.amplify(read, sliders))
+        return self.told(part, self.fader.schema.amplify(start, sliders))
 
     @torch.inference_mode()
     def _judged(self, pictures: Callable[[Tensor], Tensor]) -> Tensor:

@@ -53,9 +53,8 @@ def main() -> None:
 @torch.inference_mode()
 def draw(editor: Editor, face: Face, value: float) -> Image.Image:
     """The whole photo, drawn by the decoder as it was trained."""
-    schema = editor.schema
-    read, values = schema.table(face.read), schema.table(face.values | {MOVED: value})
-    decoded = editor.fader.decode(face.latent[None], schema.amplify(read, values))
+    start, values = (editor.schema.table(face.values | moved) for moved in ({}, {MOVED: value}))
+    decoded = editor.fader.decode(face.latent[None], editor.schema.amplify(start, values))
     change = blend(face.unedited[None], decoded).in_levels
     keep, drawn = change.keep[0, 0], change.drawn[0].permute(1, 2, 0)
     return Image.fromarray(faces.paste(np.asarray(face.photo), keep, drawn, face.alignment))

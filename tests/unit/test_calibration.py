@@ -85,7 +85,6 @@ def test_a_weak_decoder_goes_farther_until_the_label_is_read(
     (attribute,) = calibrated(fader, meter, faces)
     assert attribute.gain == pytest.approx(gain, abs=0.02)
     assert attribute.slider == pytest.approx(slider, abs=0.02)
-    assert attribute.reach == (-1, 2.5)
 
 
 def test_without_a_face_to_move_a_gain_stays_one(faces: PreparedFaces) -> None:
