@@ -212,11 +212,11 @@ class Answers:
     async def _drawn(self, move: Move) -> dict[str, Any]:
         visit = held(self.visits.get(move.visit))
         edit = move.edit_of(visit)
-        answer = None
-        if edit:
-            finish = functools.partial(drawn, edit, began=time.perf_counter())
-            job = Job(self._editor(visit), edit, LIVE_SIDE, finish)
-            answer = await asyncio.wrap_future(self.scheduler.submit(visit.key, job))
+        if not edit:
+            return _problem("elsewhere", "Another face has taken the place of this one.")
+        finish = functools.partial(drawn, edit, began=time.perf_counter())
+        job = Job(self._editor(visit), edit, LIVE_SIDE, finish)
+        answer = await asyncio.wrap_future(self.scheduler.submit(visit.key, job))
         return answer or _problem("superseded", "A newer move has taken the place of this one.")
 
     @in_plain_words

@@ -150,7 +150,8 @@ class Page:
         for name, tab in self.tabs.items():
             opened = tab.select(lambda name=name: name, None, self.open_tab, queue=False, **private)
             opened.then(**draws_below)
-        self.strip.attribute.input(
+        # Not a list's `input`, which fires twice for a choice, and whenever the list is left.
+        self.strip.attribute.change(
             answers.choose_strip, [self.visit, self.strip.attribute], self.strip.ends, **private
         )
         saves: dict[str, Any] = {"concurrency_id": "save", "concurrency_limit": AT_ONCE, **private}
@@ -162,7 +163,7 @@ class Page:
             answers.save_grid, [*where, *self.grid.settings], self.grid.download, **saves
         )
         self.animation.make(answers.animate, where, self.animation, **saves)
-        self.model.input(
+        self.model.change(
             answers.choose_model,
             [self.model, *where],
             [
@@ -173,6 +174,7 @@ class Page:
                 self.grid.columns,
                 self.about,
             ],
+            trigger_mode="always_last",
             **{key: value for key, value in opens.items() if key != "outputs"},
         )
         page.unload(_forget(page))

@@ -16,7 +16,8 @@ const DETAIL_KEY = "@detail"; // in the address, where no attribute's name begin
 const HISTORY = 200;
 const DEMONSTRATION_MS = 3000;
 const REST_MS = 150; // a hand that has not moved for so long rests
-const RETRY_MS = [500, 4000]; // the first pause when the connection is lost, and the longest
+const RETRY_MS = [500, 4000]; // the first pause when something is tried again, and the longest
+const OVERDUE = 4; // tries until a face that should be on its way here is taken for lost
 
 let { value } = props; // of the face that is shown, where the sliders are at this moment
 const section = () => element.querySelector("section");
@@ -116,26 +117,31 @@ async function draw() {
   if (drawing) return;
   drawing = true;
   let [retry, longest] = RETRY_MS;
+  let elsewhere = 0; // answers in a row by which another face should be shown here
   while (movedAt !== null && value) {
     const at = movedAt;
     movedAt = null;
     const { visit, face, now } = value;
     const answer = await server.draw({ visit, face, now, detail: detailNow() });
-    if (answer && answer.problem !== "busy") {
+    elsewhere = answer?.problem === "elsewhere" && face === value.face ? elsewhere + 1 : 0;
+    // Two that were opened at once may have come here in another order than they were opened in.
+    if (elsewhere === OVERDUE) answer.problem = "gone";
+    const waits = !answer || answer.problem === "busy" || (elsewhere && elsewhere < OVERDUE);
+    if (!waits) {
       show(answer, face, at);
       [retry] = RETRY_MS;
       continue;
     }
     movedAt ??= at;
-    tell("status", answer ? answer.message : "Connection lost. Trying again …");
-    await pause(answer ? 1000 * answer.retry_seconds : retry);
+    if (!elsewhere) tell("status", answer ? answer.message : "Connection lost. Trying again …");
+    await pause(answer?.retry_seconds ? 1000 * answer.retry_seconds : retry);
     retry = Math.min(2 * retry, longest);
   }
   drawing = false;
 }
 
 function show(answer, face, at) {
-  if (face !== value.face || answer.problem === "superseded") return; // another one is shown
+  if (face !== value.face || answer.problem === "superseded") return; // by another face, or move
   if (answer.problem === "gone") {
     const { photos, chosen } = value;
     lost = true;

@@ -71,8 +71,8 @@ def slider_panel(
     """The panel of a model, grouped as its schema groups the attributes.
 
     answer: draws what the sliders tell; its result goes to the picture (see ``ui.result``), or is
-    {"problem": "gone", "busy", "superseded", "refused" or "failed", "message": for the visitor},
-    with "retry_seconds" when it is busy.
+    {"problem": "gone", "elsewhere" (another face is shown), "busy", "superseded", "refused" or
+    "failed", "message": for the visitor}, with "retry_seconds" when it is busy.
     """
 
     async def draw(value: Any) -> dict[str, Any]:

@@ -43,6 +43,8 @@ def test_the_strip_shows_what_is_asked_for_and_follows_the_other_sliders(
     panel.get_by_role("spinbutton", name="From").fill("0")
     panel.get_by_role("spinbutton", name="To").fill("1")
     panel.get_by_role("spinbutton", name="To").press("Tab")
+    panel.get_by_role("combobox", name="Attribute").focus()
+    panel.get_by_role("combobox", name="Attribute").press("Tab")  # which chooses nothing
     asked = [0.0, 0.5, 1.0]
     at_portrait.sees(editor.strip(face, first, asked, size=SMALL_SIDE), "strip")
     value = at_portrait.drag("Eyeglasses", at_portrait.farther_end("Eyeglasses"))

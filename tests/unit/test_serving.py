@@ -294,7 +294,7 @@ def move(answers: Answers) -> Iterator[dict[str, Any]]:
         ({"visit": "f" * 32}, "gone"),
         ({"visit": ["x"]}, "refused"),
         ({"visit": "x" * 10_000}, "refused"),
-        ({"face": "another"}, "superseded"),
+        ({"face": "another"}, "elsewhere"),
         ({"face": None}, "refused"),
         ({"now": {"Nose": 1}}, "refused"),
         ({"now": {"Smiling": "1"}}, "refused"),
@@ -328,7 +328,7 @@ def test_a_key_opens_a_visit_only_as_long_as_it_is_held(answers: Answers) -> Non
     visit, key = visit.chose(0), visit.key  # the one that gr.State holds from now on
     answers.visits[key] = visit
     move = {name: value[name] for name in ("visit", "face", "now")}
-    assert asyncio.run(answers.draw(move))["problem"] == "superseded"
+    assert asyncio.run(answers.draw(move))["problem"] == "elsewhere"
     assert "source" in asyncio.run(answers.draw(move | {"face": visit.shown}))
     del visit
     assert asyncio.run(answers.draw(move))["problem"] == "gone"
