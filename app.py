@@ -106,6 +106,7 @@ def serve(models: Models, settings: dict[str, Any]) -> None:
         )
     print(f"Fader is ready: open {blocks.local_url}", flush=True)
     try:
+        page.warm_up()
         blocks.block_thread()
     finally:
         blocks.close(verbose=False)

@@ -18,7 +18,7 @@ from fader_demo.blending import DETAIL, Change, blend
 from fader_demo.decoding import FoldedDecoder
 from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
-from fader_demo.photos import PhotoSource, read_photo
+from fader_demo.photos import PhotoSource, fitted, read_photo
 from fader_demo.pretrained import load_model
 
 AT_ONCE = 32
@@ -76,15 +76,11 @@ class Face:
 
     def photo_at(self, max_side: int | None) -> Image.Image:
         """The photo, its long side at most ``max_side`` pixels; drawn once."""
-        longest = max(self.photo.size)
-        if max_side is None or longest <= max_side:
+        if max_side is None or max(self.photo.size) <= max_side:
             return self.photo
         key = ("photo", max_side)
         if key not in self._drawn:
-            width, height = (max(1, round(s * max_side / longest)) for s in self.photo.size)
-            self._drawn[key] = self.photo.resize(
-                (width, height), Image.Resampling.LANCZOS, reducing_gap=2.0
-            )
+            self._drawn[key] = fitted(self.photo, max_side)
         return self._drawn[key]
 
 

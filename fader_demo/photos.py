@@ -114,6 +114,15 @@ def check_size(width: int, height: int) -> None:
         )
 
 
+def fitted(photo: Image.Image, max_side: int) -> Image.Image:
+    """The photo made smaller, its long side ``max_side`` pixels; one that is no larger, itself."""
+    longest = max(photo.size)
+    if longest <= max_side:
+        return photo
+    width, height = (max(1, round(side * max_side / longest)) for side in photo.size)
+    return photo.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
+
+
 def _decode(image: Image.Image) -> Image.Image:
     check_size(*image.size)
     try:

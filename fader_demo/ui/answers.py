@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from PIL import Image
 from fader_demo.attributes import SchemaError
 from fader_demo.clips import write_clip
 from fader_demo.editor import Edit
-from fader_demo.photos import PhotoError
+from fader_demo.photos import PhotoError, fitted, read_photo
 from fader_demo.pretrained import ModelError
 from fader_demo.readings import explain
 from fader_demo.serving import Busy, Job, Scheduler
@@ -47,7 +48,7 @@ from fader_demo.ui.visit import (
 )
 
 if TYPE_CHECKING:
-    from fader_demo.editor import Editor
+    from fader_demo.editor import Editor, Face
     from fader_demo.models import Models
 
 Value = dict[str, Any] | None
@@ -62,8 +63,8 @@ RETRY_SECONDS = 60
 class Answers:
     """The functions behind the page; all that a visitor brought is in their Visit.
 
-    greeting: the first of the examples, opened once for everybody. cache: Gradio's folder for the
-    files that it offers.
+    examples: the first of them is opened once for everybody. cache: Gradio's folder for the files
+    that it offers.
     """
 
     def __init__(self, models: Models, examples: Sequence[Path], cache: str) -> None:
@@ -73,12 +74,20 @@ class Answers:
         self.scheduler = Scheduler()
         # By key, for as long as a gr.State holds them.
         self.visits: WeakValueDictionary[str, Visit] = WeakValueDictionary()
-        editor = models.editor(models.first)
-        self.greeting = editor.open(self.examples[0]) if self.examples else None
+        self._greeting: Face | None = None
+        self._opening = threading.Lock()
+
+    @property
+    def greeting(self) -> Face | None:
+        """The first example. What finds faces is loaded for it, which may take some seconds."""
+        with self._opening:
+            if self._greeting is None and self.examples:
+                self._greeting = self.models.editor(self.models.first).open(self.examples[0])
+        return self._greeting
 
     def first_photo(self) -> str:
         """What the page shows before it has asked for anything: a data URI, or ""."""
-        return data_uri(self.greeting.photo_at(LIVE_SIDE)) if self.greeting else ""
+        return data_uri(fitted(read_photo(self.examples[0]), LIVE_SIDE)) if self.examples else ""
 
     def _editor(self, visit: Visit | None) -> Editor:
         return self.models.editor(visit.model if visit else self.models.first)
@@ -87,9 +96,10 @@ class Answers:
 
     @in_plain_words
     def greet(self) -> tuple[Any, ...]:
-        if self.greeting is None:
+        greeting = self.greeting
+        if greeting is None:
             return gr.skip()
-        photo = Photo(self.greeting, {"example": 0})
+        photo = Photo(greeting, {"example": 0})
         *opened, sliders = self._shown(Visit(self.models.first, (photo,), greeting=True))
         return *opened, sliders | {"greeting": True}
 

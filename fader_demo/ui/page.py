@@ -58,6 +58,10 @@ class Page:
             add_endpoints(self.models, self.answers.cache)
         return page
 
+    def warm_up(self) -> None:
+        """Opens the example ahead of the first visitor, who may come while it does."""
+        _ = self.answers.greeting
+
     def close(self) -> None:
         """Ends the threads that draw."""
         self.answers.scheduler.close()
