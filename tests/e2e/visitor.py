@@ -142,6 +142,10 @@ class Visitor:
         as_jpeg = decoded(data_uri(expected))
         self.wait_until(lambda: distance(self.shown(picture), as_jpeg) < 0.5)
 
+    def assert_nothing_went_wrong(self) -> None:
+        assert self.requests_elsewhere == []
+        assert self.console_errors == []
+
     def wait_until(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE
         while not condition():
