@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from visitor import NewVisitor, Visitor, distance
 
 from fader_demo import Editor, Face
-from fader_demo.ui.animation import CLIP_SIDE, FRAMES
+from fader_demo.ui.animation import CLIP_SIDE, FRAMES, FRAMES_PER_SECOND
 from fader_demo.ui.pictures import LIVE_SIDE
 
 
@@ -115,7 +115,9 @@ def _frames(path: Path, suffix: str) -> list[Image.Image]:
         pictures = []
         for index in range(clip.n_frames):  # type: ignore[attr-defined]
             clip.seek(index)
-            pictures.append(clip.convert("RGB"))
+            picture = clip.convert("RGB")
+            # Frames that are alike are one that lasts longer.
+            pictures += [picture] * round(clip.info["duration"] * FRAMES_PER_SECOND / 1000)
         return pictures
 
 
