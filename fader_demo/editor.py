@@ -76,7 +76,7 @@ class Face:
 
     def photo_at(self, max_side: int | None) -> Image.Image:
         """The photo, its long side at most ``max_side`` pixels; drawn once."""
-        if max_side is None or max(self.photo.size) <= max_side:
+        if max_side is None:
             return self.photo
         key = ("photo", max_side)
         if key not in self._drawn:

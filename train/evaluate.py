@@ -431,7 +431,13 @@ def _reliability_table(attributes: dict[str, dict[str, Any]]) -> list[str]:
     bounds = [f"{edge:g}" for edge in READ_AT]
     between = [f"{low} to {high}" for low, high in pairwise(bounds)]
     titles = ["estimated value", f"below {bounds[0]}", *between, f"above {bounds[-1]}"]
-    lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
+    lines = [
+        "Share of photos that have the label, by the value that the estimator reads, either label "
+        "given the same weight:",
+        "",
+        "| " + " | ".join(titles) + " |",
+        "|---" * len(titles) + "|",
+    ]
     for name, figures in attributes.items():
         cells = ["-" if s is None else f"{s:.2f}" for s in figures["reliability"]]
         lines.append("| " + " | ".join([name, *cells]) + " |")

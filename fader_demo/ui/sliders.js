@@ -125,7 +125,7 @@ async function draw() {
     const answer = await server.draw({ visit, face, now, detail: detailNow() });
     elsewhere = answer?.problem === "elsewhere" && face === value.face ? elsewhere + 1 : 0;
     // Two that were opened at once may have come here in another order than they were opened in.
-    if (elsewhere === OVERDUE) answer.problem = "gone";
+    if (elsewhere >= OVERDUE) answer.problem = "gone";
     const waits = !answer || answer.problem === "busy" || (elsewhere && elsewhere < OVERDUE);
     if (!waits) {
       show(answer, face, at);
