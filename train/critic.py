@@ -77,12 +77,16 @@ class Edit:
 def random_edit(schema: AttributeSchema, labels: Tensor, values: Tensor) -> Edit:
     """Moves one binary attribute of each photo to its other label, and now and then some more.
 
-    The strength lies around the label and, as on a slider, rather beyond it than short of it.
+    The rarer its label among these photos, the sooner an attribute is the one that moves: most
+    photos of glasses show them taken off, since few others can. The strength lies around the
+    other label and, as on a slider, rather beyond it than short of it.
     """
     binary = torch.tensor([a.kind == "binary" for a in schema], device=labels.device)
-    lot = torch.rand_like(labels) * binary
+    alike = torch.where(labels > 0.5, labels.mean(0), 1 - labels.mean(0))
+    # The first to ring of alarms with rates 1 / alike: each with a chance in proportion to it.
+    alarm = torch.where(binary, alike * torch.empty_like(labels).exponential_(), torch.inf)
     also = torch.rand_like(labels) < ALSO_MOVED
-    moved = binary & (also | (lot == lot.amax(1, keepdim=True)))
+    moved = binary & (also | (alarm == alarm.amin(1, keepdim=True)))
     wanted = torch.where(moved, 1 - labels, labels)
     away = 2 * wanted - 1
     low, high = STRENGTH

@@ -100,18 +100,18 @@ def test_pins_keep_edits_to_return_to(at_portrait: Visitor, editor: Editor, face
     expect(pins).to_have_count(1)
 
 
-def test_no_more_than_eight_pins(at_portrait: Visitor) -> None:
-    pin = at_portrait.page.get_by_role("button", name="Pin this edit")
+def test_no_more_than_eight_pins(visitor: Visitor) -> None:
+    pin = visitor.page.get_by_role("button", name="Pin this edit")
     for _ in range(9):
         pin.click()
-    assert "8 edits can be pinned" in at_portrait.toast()
-    expect(at_portrait.page.get_by_role("button", name="Return to")).to_have_count(8)
+    assert "8 edits can be pinned" in visitor.toast()
+    expect(visitor.page.get_by_role("button", name="Return to")).to_have_count(8)
 
 
-def test_holding_shows_the_original(at_portrait: Visitor) -> None:
-    page = at_portrait.page
-    at_portrait.drag("Smiling", at_portrait.farther_end("Smiling"))
-    at_portrait.wait_until(lambda: not at_portrait.is_untouched())
+def test_holding_shows_the_original(visitor: Visitor) -> None:
+    page = visitor.page
+    visitor.drag("Smiling", visitor.farther_end("Smiling"))
+    visitor.wait_until(lambda: not visitor.is_untouched())
     before, figure = page.locator("#result .before"), page.locator("#result figure")
     expect(before).to_be_hidden()
     box = figure.bounding_box()
@@ -119,7 +119,7 @@ def test_holding_shows_the_original(at_portrait: Visitor) -> None:
     page.mouse.move(box["x"] + 50, box["y"] + 50)
     page.mouse.down()
     expect(before).to_be_visible()
-    assert before.get_attribute("src") == at_portrait.source("original")
+    assert before.get_attribute("src") == visitor.source("original")
     clip = page.locator("#result .wiped").evaluate("e => getComputedStyle(e).clipPath")
     assert clip in ("inset(0px 0% 0px 0px)", "inset(0px)")
     page.mouse.up()
@@ -130,10 +130,10 @@ def test_holding_shows_the_original(at_portrait: Visitor) -> None:
     expect(before).to_be_hidden()
 
 
-def test_a_wipe_shows_the_original_at_the_left(at_portrait: Visitor) -> None:
-    page = at_portrait.page
-    at_portrait.drag("Eyeglasses", at_portrait.farther_end("Eyeglasses"))
-    at_portrait.wait_until(lambda: not at_portrait.is_untouched())
+def test_a_wipe_shows_the_original_at_the_left(visitor: Visitor) -> None:
+    page = visitor.page
+    visitor.drag("Eyeglasses", visitor.farther_end("Eyeglasses"))
+    visitor.wait_until(lambda: not visitor.is_untouched())
     page.get_by_role("button", name="Wipe").click()
     wipe = page.get_by_role("slider", name="Wipe")
     wipe.fill("100")

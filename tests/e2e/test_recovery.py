@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import BrowserContext, Locator, expect
 from running import App, free_port, once_it_answers, start
 from visitor import Visitor
 
@@ -44,19 +44,18 @@ Arrive = Callable[[str], Visitor]
 
 
 @pytest.fixture
-def arrive(chromium: Browser) -> Iterator[Arrive]:
+def arrive(somebodys_browser: BrowserContext) -> Iterator[Arrive]:
     """Opens a page at an address. Its console may show the requests that failed."""
     visitors: list[Visitor] = []
 
     def arrive(address: str) -> Visitor:
-        context = chromium.new_context(reduced_motion="reduce")
-        visitors.append(Visitor(context.new_page(), address))
+        visitors.append(Visitor(somebodys_browser.new_page(), address))
         visitors[-1].page.evaluate("window.neverReloaded = true")
         return visitors[-1]
 
     yield arrive
     for visitor in visitors:
-        visitor.leave()
+        visitor.page.close()
 
 
 def status(visitor: Visitor) -> Locator:
@@ -94,12 +93,12 @@ def test_a_connection_that_drops_in_mid_drag_ends_at_the_last_value(
     pin(visitor)
     end = visitor.farther_end("Smiling")
     visitor.drag("Smiling", abs(end - 0.5))
-    visitor.page.context.route(lost, lambda route: route.abort())
+    visitor.page.route(lost, lambda route: route.abort())
     value = visitor.drag("Smiling", end)
     expect(status(visitor)).to_have_text("Connection lost. Trying again …")
     visitor.open_tab("Grid")  # asks through Gradio's queue, which reloads the page if it can
     visitor.page.wait_for_timeout(3000)
-    visitor.page.context.unroute(lost)
+    visitor.page.unroute(lost)
     visitor.sees(edited(editor, face, value))
     expect(status(visitor)).to_have_text("")
     visitor.page.wait_for_timeout(3000)
@@ -230,7 +229,7 @@ def test_a_photo_that_cannot_be_opened_again_is_said_to_be_gone(
 ) -> None:
     visitor = arrive(served.local_url)
     visitor.open_photo(couple)
-    visitor.page.context.route(re.compile("gradio_api/upload"), lambda route: route.abort())
+    visitor.page.route(re.compile("gradio_api/upload"), lambda route: route.abort())
     (state,) = visits(served)
     state.clear()
     visitor.drag("Smiling", visitor.farther_end("Smiling"))
@@ -289,6 +288,7 @@ def test_when_too_many_are_here_a_newcomer_waits_and_then_goes_on(
     value = inside.drag("Smiling", inside.farther_end("Smiling"))
     inside.sees(edited(editor, face, value))
     now = 59.0
+    newcomer.page.bring_to_front()  # or the browser would hardly draw it
     newcomer.choose_files(portrait)
     assert "Too many people" in newcomer.toast() and "in 2 seconds" in newcomer.toast()
     value = newcomer.drag("Smiling", newcomer.farther_end("Smiling"))

@@ -75,7 +75,7 @@ class Visitor:
         begin = self._fraction(name)
         self.page.mouse.move(start + begin * width, y)
         self.page.mouse.down()
-        self.page.mouse.move(start + to * width, y, steps=25)
+        self.page.mouse.move(start + to * width, y, steps=10)
         self.page.mouse.up()
         return self.value(name)
 

@@ -36,6 +36,15 @@ def test_an_edit_moves_one_binary_attribute_and_seldom_more() -> None:
     assert torch.equal(edit.values[~moved], values[~moved])
 
 
+def test_an_attribute_with_a_rare_label_is_the_first_to_move() -> None:
+    torch.manual_seed(0)
+    labels = (torch.rand(4000, 4) > torch.tensor([0.5, 0.5, 0.5, 0.95])).float()
+    moved = random_edit(SCHEMA, labels, labels).labels != labels
+    rare = labels[:, 3] > 0.5
+    assert moved[rare, 3].float().mean() > 0.7
+    assert moved[~rare, 3].float().mean() < 0.4
+
+
 def test_a_moved_attribute_lies_around_its_other_label_and_beyond() -> None:
     labels, _, edit = edits()
     moved = edit.labels != labels
