@@ -20,6 +20,8 @@ from train.trainer import TrainerSettings
 Network = TypeVar("Network", bound=nn.Module)
 
 AVERAGE_DECAY = 0.998
+READ_AT = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Estimated values between which photos with the label are counted."""
 
 
 @dataclass(frozen=True)

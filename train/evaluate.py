@@ -3,8 +3,9 @@
     python -m train.evaluate --model assets/faces --config train/configs/faces.yaml \\
         --data runs/data/celeba-128 --split validation --sheets runs/sheets
 
-Prints a table, writes metrics.json beside the model and contact sheets of edits into --sheets,
-which must lie outside the repository's tracked files: they show people of the data set.
+Prints the figures, writes metrics.json beside the model, puts the figures into its card where that
+has a place for them (``train.report``), and contact sheets of edits into --sheets, which must lie
+outside the repository's tracked files: they show people of the data set.
 
 metrics.json: {"split", "faces", "people", "reconstruction": {measure: figure},
 "identity": {pair: mean cosine, "threshold": cosine, "one_person_same": share,
@@ -25,7 +26,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -65,11 +66,13 @@ from train.edits import (
     swaps,
     targets,
 )
-from train.estimation import balanced_accuracy
+from train.estimation import READ_AT, balanced_accuracy
+from train.files import write_atomically
 from train.identity import FaceEmbedder
 from train.judge import Judge, trained_judge
 from train.probe import probe_auc, slider_ends
 from train.realism import realism_figures
+from train.report import report, update
 from train.whole_photos import PhotoSample, whole_photo_figures
 
 EMBEDDED = 60
@@ -77,8 +80,6 @@ EMBEDDED = 60
 STRENGTHS = 6
 """Positions on a slider at which its response is read, both ends among them."""
 PROBED_FACES = 12_000
-READ_AT = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""Estimated values between which photos with the label are counted."""
 STRANGERS = 0.05
 """Share of pairs of two people that are taken for one."""
 
@@ -116,8 +117,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except command.FAILURES as error:
         return command.failed("evaluate", error)
     metrics = evaluate(fader, estimator, judge, train.thinned(PROBED_FACES), faces, photos)
-    (options.model / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
-    print(table(metrics))
+    print(report(metrics))  # before anything can go wrong with the files
+    try:
+        write_atomically(options.model / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+        update(options.model / "README.md", metrics)
+    except OSError as error:
+        return command.failed("evaluate", error)
     if options.sheets:
         for path in contact_sheets(fader, estimator, faces, options.sheets, options.shown):
             print(path)
@@ -358,92 +363,6 @@ def invariance(
     return result
 
 
-def table(metrics: dict[str, Any]) -> str:
-    """The figures as Markdown: how attributes are read and moved, then what else edits do."""
-    psnr, ssim = (metrics["reconstruction"][name] for name in ("psnr", "ssim"))
-    attributes = {n: f for n, f in metrics["attributes"].items() if "judge_auc" in f}
-    lines = [
-        f"{metrics['faces']} faces of {metrics['people']} people ({metrics['split']}). "
-        f"Reconstruction {psnr['mean']:.2f} dB [{psnr['low']:.2f}, {psnr['high']:.2f}], "
-        f"SSIM {ssim['mean']:.3f} [{ssim['low']:.3f}, {ssim['high']:.3f}].",
-        "",
-        "| attribute | judge on photos | estimator on photos | on, at 1 | on, at the end "
-        "| off, at 0 | off, at the end | swap, at the labels / ends | rank correlation "
-        "| probe AUC, linear / MLP |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for name, figures in attributes.items():
-        edits = [f"{way}_at_{place}" for way in DIRECTIONS for place in ("label", "end")]
-        cells = [
-            name,
-            _cell(figures["judge_balanced_accuracy"]),
-            _cell(figures["estimator_balanced_accuracy"]),
-            *(_cell(figures.get(edit)) for edit in edits),
-            _swaps(figures),
-            _cell(figures["spearman"]),
-            f"{figures['probe_linear']:.2f} / {figures['probe_mlp']:.2f}",
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    second = _second_table(attributes, metrics.get("whole_photos"))
-    return "\n".join([*lines, "", *second, "", *_reliability_table(attributes)])
-
-
-def _second_table(
-    attributes: dict[str, dict[str, Any]], whole_photos: dict[str, Any] | None
-) -> list[str]:
-    """Where edits cross and how real they look; what is left of them after paste, if measured."""
-    kid = "edit / reconstruction / untouched photo"
-    titles = [
-        "attribute",
-        "half across, on / off",
-        "monotone",
-        "side effects, on / off",
-        "same person, on / off",
-        f"KID on, {kid}",
-        f"KID off, {kid}",
-    ]
-    caption = "KID is on the judge's features: to be compared within this table only."
-    if whole_photos:
-        titles.append("swap after paste, at the labels / ends")
-        caption += f" After paste: {whole_photos['faces']} whole photos."
-    lines = [caption, "", "| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
-    for name, figures in attributes.items():
-        cells = [
-            name,
-            _listed(figures["half_cross"][way] for way in DIRECTIONS),
-            f"{figures['monotone']['mean']:.2f}",
-            _listed(figures["side_effect_ratio"].get(way) for way in DIRECTIONS),
-            _listed(figures["same_person"][way] for way in DIRECTIONS),
-        ]
-        for way in DIRECTIONS:
-            found = (
-                figures["kid"].get(f"{what}{way}") for what in ("", "reconstruction_", "untouched_")
-            )
-            cells.append(_listed((one and one["kid"] for one in found), 3))
-        if whole_photos:
-            cells.append(_swaps(whole_photos["attributes"].get(name, {})))
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
-
-
-def _reliability_table(attributes: dict[str, dict[str, Any]]) -> list[str]:
-    """What share of photos has the label, by the value that the estimator reads."""
-    bounds = [f"{edge:g}" for edge in READ_AT]
-    between = [f"{low} to {high}" for low, high in pairwise(bounds)]
-    titles = ["estimated value", f"below {bounds[0]}", *between, f"above {bounds[-1]}"]
-    lines = [
-        "Share of photos that have the label, by the value that the estimator reads, either label "
-        "given the same weight:",
-        "",
-        "| " + " | ".join(titles) + " |",
-        "|---" * len(titles) + "|",
-    ]
-    for name, figures in attributes.items():
-        cells = ["-" if s is None else f"{s:.2f}" for s in figures["reliability"]]
-        lines.append("| " + " | ".join([name, *cells]) + " |")
-    return lines
-
-
 def contact_sheets(
     fader: Fader, estimator: AttributeEstimator, faces: PreparedFaces, folder: Path, shown: int
 ) -> list[Path]:
@@ -477,20 +396,6 @@ def _auc(scores: Tensor, truth: Tensor) -> float:
 def _merged(*parts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     names = {name: None for part in parts for name in part}
     return {name: {k: v for part in parts for k, v in part.get(name, {}).items()} for name in names}
-
-
-def _swaps(figures: dict[str, Any]) -> str:
-    return _listed(figures.get(f"swap_at_{place}") for place in ("label", "end"))
-
-
-def _listed(numbers: Iterable[float | None], digits: int = 2) -> str:
-    return " / ".join("-" if one is None else f"{one:.{digits}f}" for one in numbers)
-
-
-def _cell(figure: Figure | None) -> str:
-    if figure is None:
-        return "-"
-    return f"{figure['mean']:.2f} [{figure['low']:.2f}, {figure['high']:.2f}]"
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ from tqdm import tqdm
 
 from fader_demo.faces import TEMPLATE, Detection, FaceAligner
 from fader_demo.photos import PhotoError, read_photo
+from train.files import write_atomically
 
 SPLITS = ("train", "validation", "test")
 
@@ -473,7 +474,7 @@ def _checkpoint(file: BinaryIO, out: Path, progress: Progress) -> None:
     """Make the images durable first, then say that they are there."""
     file.flush()
     os.fsync(file.fileno())
-    _write_atomically(out / "progress.json", json.dumps(asdict(progress)))
+    write_atomically(out / "progress.json", json.dumps(asdict(progress)))
 
 
 def _load_progress(out: Path, fingerprint: str) -> Progress:
@@ -506,10 +507,10 @@ def _finish(source: Source, out: Path, size: int, progress: Progress) -> dict:
         file.write(_npy_header((len(kept), size, size, 3)))
         file.flush()
         os.fsync(file.fileno())
-    _write_atomically(out / "table.csv", _table(source, progress.kept))
-    _write_atomically(out / "no_face.txt", "".join(f"{name}\n" for name in progress.no_face))
+    write_atomically(out / "table.csv", _table(source, progress.kept))
+    write_atomically(out / "no_face.txt", "".join(f"{name}\n" for name in progress.no_face))
     reasons = "".join(f"{name}\t{reason}\n" for name, reason in progress.unreadable)
-    _write_atomically(out / "unreadable.txt", reasons)
+    write_atomically(out / "unreadable.txt", reasons)
     description = {
         "source": source.kind,
         "size": size,
@@ -522,7 +523,7 @@ def _finish(source: Source, out: Path, size: int, progress: Progress) -> dict:
         "fingerprint": progress.fingerprint,
     }
     os.replace(partial, out / "images.npy")
-    _write_atomically(out / "dataset.json", json.dumps(description, indent=2) + "\n")
+    write_atomically(out / "dataset.json", json.dumps(description, indent=2) + "\n")
     (out / "progress.json").unlink(missing_ok=True)
     return description
 
@@ -547,15 +548,6 @@ def _npy_header(shape: tuple[int, ...]) -> bytes:
     if len(header) != _HEADER_BYTES:
         raise RuntimeError(f"the .npy header has {len(header)} bytes, not {_HEADER_BYTES}")
     return header
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".new")
-    with open(temporary, "w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def _fingerprint(source: Source, size: int) -> str:

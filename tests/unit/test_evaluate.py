@@ -17,7 +17,7 @@ from train.bootstrap import People
 from train.composites import composites
 from train.data import PreparedFaces, encode
 from train.edits import Edits
-from train.estimation import balanced_accuracy
+from train.estimation import READ_AT, balanced_accuracy
 from train.judge import Judge
 from train.probe import probe_auc
 
@@ -58,7 +58,9 @@ def test_one_command_writes_metrics_table_and_sheets(
         "--sheets": tmp_path / "sheets",
         "--shown": 3,
     }
+    (model / "README.md").write_text("<!-- figures -->\n\n<!-- end of figures -->\n")
     assert evaluate.main([str(word) for pair in arguments.items() for word in pair]) == 0
+    assert "40 faces of 20 people (test)" in (model / "README.md").read_text()
     metrics = json.loads((model / "metrics.json").read_text())
     assert (metrics["split"], metrics["faces"], metrics["people"]) == ("test", 40, 20)
     for figure in metrics["reconstruction"].values():
@@ -77,7 +79,7 @@ def test_one_command_writes_metrics_table_and_sheets(
         "unchanged_rank_correlation",
     }
     assert set(smiling["same_person"]) == {"on", "off"}
-    assert len(smiling["reliability"]) == len(evaluate.READ_AT) + 1
+    assert len(smiling["reliability"]) == len(READ_AT) + 1
     assert -1 <= identity["unchanged_rank_correlation"] <= 1
     assert all(set(moved) == {"Beard"} for moved in smiling["side_effects"].values())
     assert set(smiling["kid"]) == {
