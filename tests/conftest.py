@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers share the cores
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers share the cores
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: no test goes online
 
 import pytest

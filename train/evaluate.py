@@ -18,7 +18,7 @@ Inception's: it compares within the table only. "whole_photos" is there with --p
 folder of the photos that the faces were prepared from.
 
 Edits start at the estimated values, as a visitor's do, and are read by a judge (``train.judge``),
-which is trained first where --judge holds none yet: some minutes, resumed if interrupted.
+which is trained first where --judge holds none yet: a quarter of an hour, resumed if interrupted.
 """
 
 from __future__ import annotations
