@@ -200,18 +200,18 @@ def living_processes(group: int) -> list[int]:
 def test_a_run_killed_before_its_last_step_resumes(
     celeba: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_this_process: None
 ) -> None:
-    write = prepare._write_atomically
+    write = prepare.write_atomically
 
     def fail(path: Path, text: str) -> None:
         if path.name == "dataset.json":
             raise KeyboardInterrupt
         write(path, text)
 
-    monkeypatch.setattr(prepare, "_write_atomically", fail)
+    monkeypatch.setattr(prepare, "write_atomically", fail)
     source = read_celeba(celeba)
     with pytest.raises(KeyboardInterrupt):
         prepare.prepare(source, tmp_path / "out", SIZE, 1, progress_bar=False)
-    monkeypatch.setattr(prepare, "_write_atomically", write)
+    monkeypatch.setattr(prepare, "write_atomically", write)
     monkeypatch.setattr(prepare, "align_photo", None)  # there is nothing left to align
     assert prepare.prepare(source, tmp_path / "out", SIZE, 1, progress_bar=False)["count"] == 38
     assert np.load(tmp_path / "out" / "images.npy").shape == (38, SIZE, SIZE, 3)
