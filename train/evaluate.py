@@ -68,7 +68,7 @@ from train.edits import (
 )
 from train.estimation import READ_AT, balanced_accuracy
 from train.files import write_atomically
-from train.identity import FaceEmbedder
+from train.identity import STRANGERS, FaceEmbedder
 from train.judge import Judge, trained_judge
 from train.probe import probe_auc, slider_ends
 from train.realism import realism_figures
@@ -80,8 +80,6 @@ EMBEDDED = 60
 STRENGTHS = 6
 """Positions on a slider at which its response is read, both ends among them."""
 PROBED_FACES = 12_000
-STRANGERS = 0.05
-"""Share of pairs of two people that are taken for one."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

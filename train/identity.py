@@ -16,6 +16,8 @@ CHIP = 150
 """Side of the pictures that dlib's network was trained on."""
 CHIP_EYES = (0.3182, 0.6685, 0.3142)
 """Where those have the eyes: x of the left and of the right in the picture, y of both."""
+STRANGERS = 0.05
+"""Share of pairs of two people that are taken for one."""
 
 
 class FaceEmbedder:

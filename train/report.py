@@ -12,6 +12,7 @@ from train.bootstrap import Figure
 from train.edits import DIRECTIONS
 from train.estimation import READ_AT
 from train.files import write_atomically
+from train.identity import STRANGERS
 
 PLACE = re.compile("(<!-- figures -->\n).*(\n<!-- end of figures -->)", re.DOTALL)
 """What stands between these two lines of a card is written by ``update``."""
@@ -127,8 +128,8 @@ def _identity(attributes: dict[str, dict[str, Any]], metrics: dict[str, Any]) ->
         f"{means['reconstruction']:.2f}; photo and edit, low and high end of each slider: "
         f"{', '.join(ends)}.",
         f'"Same person" is the share of edits nearer to their photo than '
-        f"{means['threshold']:.2f}, which 5 % of the pairs of two people reach; of pairs of one "
-        f"person {means['one_person_same']:.2f} do.",
+        f"{means['threshold']:.2f}, which {100 * STRANGERS:g} % of the pairs of two people reach; "
+        f"of pairs of one person {means['one_person_same']:.2f} do.",
     ]
 
 
