@@ -41,6 +41,9 @@ class Attribute:
     choices: the K class names of a categorical attribute.
     gain: how many times as far as its slider the decoder is moved, downwards and upwards, so that
     a face moved to a label looks like the average face that has it (``train.calibration``).
+    halfway: how much of the way to a label the decoder has gone, downwards and upwards, when its
+    slider is half way there. A face told "0.5" may look all but untouched and change at once near
+    "1"; 0.7 then makes half way look half, as 0.5 does where looks keep pace.
     """
 
     name: str
@@ -53,21 +56,25 @@ class Attribute:
     unit: str = ""
     choices: tuple[str, ...] = ()
     gain: tuple[float, float] = (1.0, 1.0)
+    halfway: tuple[float, float] = (0.5, 0.5)
 
     def __post_init__(self) -> None:
         self._check_texts()
         object.__setattr__(self, "label", self.label or self.name.replace("_", " "))
         for pair in ("range", "slider"):
             object.__setattr__(self, pair, _interval(self.name, pair, getattr(self, pair)))
-        object.__setattr__(self, "gain", _pair(self.name, "gain", self.gain))
+        for pair in ("gain", "halfway"):
+            object.__setattr__(self, pair, _pair(self.name, pair, getattr(self, pair)))
         object.__setattr__(self, "choices", tuple(self.choices))
         object.__setattr__(self, "default", _finite(self.name, self.default))
         if self.kind not in ("binary", "categorical", "continuous"):
             raise SchemaError(f"Attribute {self.name}: unknown kind {self.kind!r}.")
         if min(self.gain) <= 0:
             raise SchemaError(f"Attribute {self.name}: gain must be more than 0.")
-        if self.kind == "categorical" and self.gain != (1.0, 1.0):
-            raise SchemaError(f"Attribute {self.name}: a categorical attribute has no gain.")
+        if not all(0.25 < share < 0.75 for share in self.halfway):  # beyond, a slider would turn
+            raise SchemaError(f"Attribute {self.name}: halfway must lie between 0.25 and 0.75.")
+        if self.kind == "categorical" and (self.gain, self.halfway) != ((1.0, 1.0), (0.5, 0.5)):
+            raise SchemaError(f"Attribute {self.name}: choices have neither gain nor halfway.")
         if self.kind == "binary" and self.range != (0.0, 1.0):
             raise SchemaError(f"Attribute {self.name}: a binary attribute's range is [0, 1].")
         if self.kind == "categorical":
@@ -204,8 +211,10 @@ class AttributeSchema(Sequence[Attribute]):
             raise SchemaError("A schema needs at least one attribute.")
         if len(set(self.names)) != len(self.names):
             raise SchemaError("Two attributes of the schema share a name.")
-        self._gains = torch.tensor([attribute.gain for attribute in self._attributes]).T
-        self._reach = torch.tensor([attribute.reach for attribute in self._attributes]).T
+        self._labels, self._gains, self._halfway, self._reach = (
+            torch.tensor([getattr(attribute, pair) for attribute in self._attributes]).T
+            for pair in ("range", "gain", "halfway", "reach")
+        )
 
     @classmethod
     def from_config(cls, config: Sequence[Mapping[str, Any]]) -> AttributeSchema:
@@ -284,13 +293,17 @@ class AttributeSchema(Sequence[Attribute]):
 
     def amplify(self, start: Tensor, table: Tensor) -> Tensor:
         """What the decoder is told, (N, attributes), when sliders that began at ``start`` (N,
-        attributes) stand at ``table``: each has moved as many times as far as its gain says, and
-        no farther than its reach.
+        attributes) stand at ``table``: each has moved as many times as far as its gain says, on a
+        parabola through its halfway as far as the label, and no farther than its reach.
         """
-        down, up = self._gains.to(table.device)
+        pairs = (each.to(table.device) for each in (self._labels, self._gains, self._halfway))
         moved = table - start
-        told = table + torch.where(moved < 0, down - 1, up - 1) * moved
-        return torch.where(moved == 0, table, told.clamp(*self._reach.to(table.device)))
+        label, gain, halfway = (torch.where(moved < 0, *pair) for pair in pairs)
+        way = label - start
+        share = torch.where(moved * way > 0, moved / way, 1).clamp(max=1)
+        bent = gain * (1 + (4 * halfway - 2) * (1 - share))
+        told = (table + (bent - 1) * moved).clamp(*self._reach.to(table.device))
+        return torch.where(moved == 0, table, told)
 
     def encode(self, table: Tensor) -> Tensor:
         """Values (N, attributes) -> the decoder's code (N, code_size)."""

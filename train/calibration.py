@@ -2,14 +2,16 @@
 
 A decoder told "1" draws less of an attribute than photos that have it show: part of the photo's own
 look stays in the latent. So a slider's move is amplified (``Attribute.gain``) until the estimator,
-which training never asked about edits, reads the label off edited faces in the mean. A slider ends
+which training never asked about edits, reads the label off edited faces in the mean. Nor does the
+look keep pace with what the decoder is told: glasses come at once and late. So the way is bent
+(``Attribute.halfway``) until a slider half way to the label reads as half way. A slider ends
 where its configuration says that the decoder is believed no farther, or before, where going on
 changes nothing more: a shaven face cannot lose its beard.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,6 +25,8 @@ from train.edits import BATCH, DIRECTIONS, Direction, EditedFaces, binary
 
 WEAKEST = 0.75
 """The smallest gain. The largest is where the slider ends, counted from the other label."""
+HALFWAY = (0.3, 0.7)
+"""The least and the most that a way is bent; at 0.25 and 0.75 a slider would come to a stop."""
 STEP = 0.25
 """Between the gains that are tried; what lies between two of them is interpolated."""
 FLAT = 0.1
@@ -41,11 +45,27 @@ def calibrated(
     attributes = list(fader.schema)
     for index, attribute in binary(fader.schema):
         low, high = attribute.slider
-        down, lowest = readings.gain_and_reach(index, "off", 1 - low)
-        up, highest = readings.gain_and_reach(index, "on", high)
-        slider = round(1 - lowest / down, 2), round(highest / up, 2)
-        attributes[index] = replace(attribute, gain=(down, up), slider=slider)
+        down, up = readings.response(index, "off", 1 - low), readings.response(index, "on", high)
+        attributes[index] = replace(
+            attribute,
+            gain=(down.gain, up.gain),
+            halfway=(down.halfway, up.halfway),
+            slider=(round(1 - down.reach / down.gain, 2), round(up.reach / up.gain, 2)),
+        )
     return AttributeSchema(attributes)
+
+
+@dataclass(frozen=True)
+class _Response:
+    """gain: at which faces without a label, moved to it, read as it in the mean. halfway: the share
+    of it at which they read half of that. reach: the gain beyond which they change no more.
+
+    Where they do not come to read as the label, gain and reach are the same.
+    """
+
+    gain: float
+    halfway: float
+    reach: float
 
 
 class _Readings(EditedFaces):
@@ -55,24 +75,24 @@ class _Readings(EditedFaces):
         super().__init__(fader, faces, encode(fader, faces))
         self.estimator = estimator
 
-    def gain_and_reach(
-        self, index: int, direction: Direction, largest: float
-    ) -> tuple[float, float]:
-        """The gain at which faces without the label, moved to it, read as it in the mean.
-
-        And the gain beyond which they change no more; where they do not come to read as it, both
-        are that one. Neither is more than ``largest``.
-        """
+    def response(self, index: int, direction: Direction, largest: float) -> _Response:
+        """Of the faces without the label to the decoder's moves, none more than ``largest``."""
         label = float(DIRECTIONS[::-1].index(direction))
         chosen = torch.nonzero(self.faces.labels[:, index].round() != label).flatten()
         if not len(chosen):
-            return 1.0, largest
-        gains = np.arange(WEAKEST, largest + STEP, STEP).clip(max=largest)
-        read = [abs(self._mean(index, chosen, label, g) - (1 - label)) for g in gains]
-        flat = [*(np.diff(read) < FLAT * np.diff(gains)), True]
-        rising = slice(int(np.argmax(flat)) + 1)
-        reach = gains[rising][-1]
-        return round(float(np.interp(1.0, read[rising], gains[rising])), 2), float(reach)
+            return _Response(1.0, 0.5, largest)
+        gains = np.arange(0, largest + STEP, STEP).clip(max=largest)
+        means = np.array([self._mean(index, chosen, label, gain) for gain in gains])
+        read = means if label else 1 - means
+        flat = np.append(np.diff(read) < FLAT * np.diff(gains), True)
+        first = int(WEAKEST / STEP)
+        end = first + int(np.argmax(flat[first:])) + 1
+        gain = float(np.interp(1.0, read[first:end], gains[first:end]))
+        half = (read[0] + np.interp(gain, gains, read)) / 2
+        halfway = float(np.interp(half, np.maximum.accumulate(read[:end]), gains[:end])) / gain
+        return _Response(
+            round(gain, 2), round(float(np.clip(halfway, *HALFWAY)), 2), float(gains[end - 1])
+        )
 
     @torch.inference_mode()
     def _mean(self, index: int, chosen: Tensor, label: float, gain: float) -> float:

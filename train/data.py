@@ -150,16 +150,24 @@ def encode(fader: Fader, faces: PreparedFaces, batch_size: int = 64) -> Tensor:
     return torch.cat(parts).clone()
 
 
-def label_anchors(schema: AttributeSchema, logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean logits (attributes, 2) of the faces labelled 0 and 1; (-1, 1) for other kinds."""
+def label_anchors(
+    schema: AttributeSchema, logits: Tensor, labels: Tensor, weights: Tensor | None = None
+) -> Tensor:
+    """Logits (attributes, 2) of the average face labelled 0 and 1; (-1, 1) for other kinds.
+
+    weights (N, attributes): how much a face counts for an attribute's averages, by default as much
+    as any other.
+    """
     anchors = torch.tensor([[-1.0, 1.0]]).repeat(len(schema), 1)
+    weights = torch.ones(labels.shape) if weights is None else weights
     for index, (attribute, part) in enumerate(
         zip(schema, schema.split_prediction(logits), strict=True)
     ):
         positive = labels[:, index] > 0.5
         if attribute.kind == "binary" and 0 < positive.sum() < len(positive):
-            anchors[index, 0] = part[~positive].mean()
-            anchors[index, 1] = part[positive].mean()
+            for label, chosen in enumerate((~positive, positive)):
+                weight = weights[chosen, index]
+                anchors[index, label] = part[chosen, 0] @ weight / weight.sum()
     return anchors
 
 

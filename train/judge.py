@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, ResNet
 
@@ -36,7 +37,7 @@ class Judge(nn.Module):
         super().__init__()
         self.schema = AttributeSchema.from_config(attributes)
         self.network = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=self.schema.prediction_size)
-        # The logits of the average face labelled 0 and 1, from faces it has not seen.
+        # The logits of the average face labelled 0 and 1, all else equal, of faces it has not seen.
         self.register_buffer("anchors", torch.tensor([[-1.0, 1.0]]).repeat(len(self.schema), 1))
 
     def forward(self, image: Tensor) -> Tensor:
@@ -45,7 +46,13 @@ class Judge(nn.Module):
         )
 
     def scores(self, image: Tensor) -> Tensor:
-        """Aligned faces -> (N, attributes): 0 and 1 are the average faces with either label."""
+        """Aligned faces -> (N, attributes): 0 and 1 are the average faces with either label.
+
+        They are averages over faces alike in all other labels (``overlap_weights``), for an edit
+        changes one attribute and should cross the line between such faces. Between plain averages
+        half of all shaven men would stand on the bearded side: most faces without a beard are
+        women's.
+        """
         return anchored(self.schema, self(image), self.anchors)
 
 
@@ -70,5 +77,28 @@ def trained_judge(
     if trainer.fit() < settings.trainer.steps:  # half a judge judges nothing
         sys.exit("Stopped and saved. Run the same command again to go on.")
     judge = task.averaged_estimator
-    judge.anchors.copy_(label_anchors(judge.schema, predict(judge, validation), validation.labels))
+    labels = validation.labels
+    weights = overlap_weights(judge.schema, labels)
+    judge.anchors.copy_(label_anchors(judge.schema, predict(judge, validation), labels, weights))
     return judge
+
+
+def overlap_weights(schema: AttributeSchema, labels: Tensor) -> Tensor:
+    """Labels (N, attributes) -> weights (N, attributes), 0..1, of faces for a binary attribute.
+
+    Under them faces with and without it agree in all other labels: each weighs as much as those
+    speak for the label that it has not (Li, Morgan and Zaslavsky 2018, arXiv 1404.1785), much where
+    both kinds of face are found and nothing where one is. 1 for attributes of other kinds, alone,
+    or with the same label everywhere.
+    """
+    weights = torch.ones(labels.shape)
+    code = list(schema.encode(labels).split([attribute.code_size for attribute in schema], dim=1))
+    for index, attribute in enumerate(schema):
+        own = labels[:, index] > 0.5
+        others = [*code[:index], *code[index + 1 :]]
+        if attribute.kind == "binary" and 0 < own.sum() < len(own) and others:
+            known = torch.cat(others, dim=1).numpy()
+            model = LogisticRegression(max_iter=1000).fit(known, own.numpy())
+            likely = torch.from_numpy(model.predict_proba(known)[:, 1]).to(weights.dtype)
+            weights[:, index] = torch.where(own, 1 - likely, likely)
+    return weights

@@ -56,6 +56,24 @@ def test_gains_carry_a_move_farther_and_leave_what_did_not_move() -> None:
     torch.testing.assert_close(schema.amplify(start, table), told)
 
 
+def test_half_way_to_a_label_the_decoder_has_gone_its_own_half() -> None:
+    attribute = Attribute("Smiling", slider=(-1, 2), gain=(1.5, 2.0), halfway=(0.4, 0.7))
+    schema = AttributeSchema([attribute])
+    start = torch.tensor([[0.0], [0.0], [0.0], [0.2], [1.0], [1.0], [1.2]])
+    table = torch.tensor([[0.5], [1.0], [1.5], [0.6], [0.5], [0.0], [1.5]])
+    told = torch.tensor([[1.4], [2.0], [3.0], [0.2 + 1.6 * 0.7], [0.4], [-0.5], [1.8]])
+    torch.testing.assert_close(schema.amplify(start, table), told)
+
+
+@pytest.mark.parametrize("halfway", [0.26, 0.5, 0.74])
+@pytest.mark.parametrize("start", [-0.5, 0.0, 0.4, 1.0, 1.5])
+def test_a_decoder_never_turns_while_its_slider_goes_on(halfway: float, start: float) -> None:
+    schema = AttributeSchema([Attribute("Smiling", gain=(1.5, 2.0), halfway=(halfway, halfway))])
+    table = torch.linspace(-1, 2, 61)[:, None]
+    told = schema.amplify(torch.full_like(table, start), table).squeeze(1)
+    assert (told.diff() >= -1e-6).all()
+
+
 def test_a_gain_carries_no_face_farther_than_from_the_far_label() -> None:
     schema = AttributeSchema([Attribute("Smiling", slider=(-0.2, 1.25), gain=(1.5, 2.0))])
     start = torch.tensor([[0.0], [-0.2], [1.0], [1.25], [1.25]])
@@ -71,9 +89,14 @@ def test_a_gain_carries_no_face_farther_than_from_the_far_label() -> None:
         {"gain": (1.0, math.nan)},
         {"gain": 2.0},
         {"gain": (2.0, 2.0), "kind": "categorical", "choices": ("black", "blond")},
+        {"halfway": (0.25, 0.5)},
+        {"halfway": (0.5, 0.8)},
+        {"halfway": (0.5, 0.7), "kind": "categorical", "choices": ("black", "blond")},
     ],
 )
-def test_a_gain_is_two_positive_numbers_of_what_has_strengths(setting: dict[str, Any]) -> None:
+def test_gain_and_halfway_are_pairs_within_bounds_of_what_has_strengths(
+    setting: dict[str, Any],
+) -> None:
     with pytest.raises(SchemaError, match="Smiling"):
         Attribute("Smiling", **setting)
 

@@ -87,6 +87,30 @@ def test_a_weak_decoder_goes_farther_until_the_label_is_read(
     assert attribute.slider == pytest.approx(slider, abs=0.02)
 
 
+class BentLamp(Lamp):
+    """One that is slow to start: its light is the square of what it is told."""
+
+    def light(self, values: Tensor) -> Tensor:
+        return super().light(values.square() * values.sign())
+
+
+def test_a_slider_half_way_reads_half_where_looks_do_not_keep_pace(faces: PreparedFaces) -> None:
+    fader, meter = BentLamp(1.0), cast(AttributeEstimator, Meter())
+    (attribute,) = calibrated(cast(Fader, fader), meter, faces)
+    assert attribute.gain == pytest.approx((1.0, 1.0), abs=0.02)
+    assert attribute.halfway == pytest.approx((0.3, 0.7), abs=0.02)
+    schema = AttributeSchema([attribute])
+    dark, light = torch.zeros(1, 1), torch.ones(1, 1)
+    for start in (dark, light):
+        lit = fader.light(schema.amplify(start, (dark + light) / 2))
+        assert lit.item() == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_lamp_that_keeps_pace_has_a_straight_way(faces: PreparedFaces) -> None:
+    (attribute,) = calibrated(cast(Fader, Lamp(0.8)), cast(AttributeEstimator, Meter()), faces)
+    assert attribute.halfway == pytest.approx((0.5, 0.5), abs=0.02)
+
+
 def test_without_a_face_to_move_a_gain_stays_one(faces: PreparedFaces) -> None:
     faces.labels = torch.ones_like(faces.labels)
     (attribute,) = calibrated(cast(Fader, Lamp(0.5)), cast(AttributeEstimator, Meter()), faces)
