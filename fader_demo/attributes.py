@@ -24,6 +24,9 @@ Value = float | str
 CONTINUOUS_BINS = 8
 """Bins in which a continuous attribute is predicted (Devis et al. 2023, arXiv 2302.13542)."""
 
+REGION_SIDE = 16
+"""Rows and columns of a region: 8 pixels of a face of 128, as fine as faces are alike."""
+
 
 class SchemaError(ValueError):
     """A schema or a value that cannot be right; the message names the attribute."""
@@ -44,6 +47,8 @@ class Attribute:
     halfway: how much of the way to a label the decoder has gone, downwards and upwards, when its
     slider is half way there. A face told "0.5" may look all but untouched and change at once near
     "1"; 0.7 then makes half way look half, as 0.5 does where looks keep pace.
+    region: where on an aligned face the attribute shows, as REGION_SIDE rows of as many digits from
+    0, nowhere, to 9. Its slider changes nothing elsewhere. Without one it changes all of the face.
     """
 
     name: str
@@ -57,6 +62,7 @@ class Attribute:
     choices: tuple[str, ...] = ()
     gain: tuple[float, float] = (1.0, 1.0)
     halfway: tuple[float, float] = (0.5, 0.5)
+    region: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._check_texts()
@@ -66,6 +72,7 @@ class Attribute:
         for pair in ("gain", "halfway"):
             object.__setattr__(self, pair, _pair(self.name, pair, getattr(self, pair)))
         object.__setattr__(self, "choices", tuple(self.choices))
+        object.__setattr__(self, "region", self._checked_region())
         object.__setattr__(self, "default", _finite(self.name, self.default))
         if self.kind not in ("binary", "categorical", "continuous"):
             raise SchemaError(f"Attribute {self.name}: unknown kind {self.kind!r}.")
@@ -98,6 +105,19 @@ class Attribute:
             isinstance(choice, str) for choice in self.choices
         ):
             raise SchemaError(f"Attribute {self.name}: choices must be a list of texts.")
+
+    def _checked_region(self) -> tuple[str, ...]:
+        rows = self.region
+        if not isinstance(rows, (list, tuple)) or not all(
+            isinstance(row, str) and row.isascii() and row.isdigit() and len(row) == REGION_SIDE
+            for row in rows
+        ):
+            raise SchemaError(
+                f"Attribute {self.name}: region must be rows of {REGION_SIDE} digits."
+            )
+        if len(rows) not in (0, REGION_SIDE):
+            raise SchemaError(f"Attribute {self.name}: region needs {REGION_SIDE} rows.")
+        return tuple(rows)
 
     @property
     def reach(self) -> tuple[float, float]:
@@ -215,6 +235,11 @@ class AttributeSchema(Sequence[Attribute]):
             torch.tensor([getattr(attribute, pair) for attribute in self._attributes]).T
             for pair in ("range", "gain", "halfway", "reach")
         )
+        everywhere = ("9" * REGION_SIDE,) * REGION_SIDE
+        regions = [attribute.region or everywhere for attribute in self._attributes]
+        self._regions = (
+            torch.tensor([[list(map(int, row)) for row in rows] for rows in regions]) / 9
+        )
 
     @classmethod
     def from_config(cls, config: Sequence[Mapping[str, Any]]) -> AttributeSchema:
@@ -296,14 +321,23 @@ class AttributeSchema(Sequence[Attribute]):
         attributes) stand at ``table``: each has moved as many times as far as its gain says, on a
         parabola through its halfway as far as the label, and no farther than its reach.
         """
-        pairs = (each.to(table.device) for each in (self._labels, self._gains, self._halfway))
         moved = table - start
-        label, gain, halfway = (torch.where(moved < 0, *pair) for pair in pairs)
+        label, gain, halfway = (
+            torch.where(moved < 0, down.to(table.device), up.to(table.device))
+            for down, up in (self._labels, self._gains, self._halfway)
+        )
         way = label - start
         share = torch.where(moved * way > 0, moved / way, 1).clamp(max=1)
         bent = gain * (1 + (4 * halfway - 2) * (1 - share))
         told = (table + (bent - 1) * moved).clamp(*self._reach.to(table.device))
         return torch.where(moved == 0, table, told)
+
+    def region(self, start: Tensor, table: Tensor) -> Tensor:
+        """How much may change where, (N, 1, REGION_SIDE, REGION_SIDE) in 0..1, when sliders that
+        began at ``start`` (N, attributes) stand at ``table``: the regions of those that moved.
+        """
+        moved = (table != start)[:, :, None, None]
+        return (moved * self._regions.to(table.device)).amax(1, keepdim=True)
 
     def encode(self, table: Tensor) -> Tensor:
         """Values (N, attributes) -> the decoder's code (N, code_size)."""

@@ -54,6 +54,17 @@ class Change:
         return Change(self.keep[rows], self.drawn[rows])
 
 
+def confine(unedited: Tensor, edited: Tensor, region: Tensor) -> Tensor:
+    """The edited decode (N, 3, S, S) in a region (N, 1, h, w), 0..1, and the unedited one outside.
+
+    A decoder draws what came with an attribute in its photos: blond hair makes a face pale, a beard
+    narrows the eyes. Where the attribute itself does not show (``AttributeSchema.region``), that is
+    not what was asked for.
+    """
+    weight = F.interpolate(region, unedited.shape[-2:], mode="bilinear")
+    return unedited.lerp(edited, weight)
+
+
 def blend(unedited: Tensor, edited: Tensor, detail: float = DETAIL) -> Change:
     """The change from two decodes (N, 3, S, S) of a face, at its own values and at the edit's.
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fader_demo import faces, sheets
 from fader_demo.attributes import Attribute, AttributeSchema, Value
-from fader_demo.blending import DETAIL, Change, blend
+from fader_demo.blending import DETAIL, Change, blend, confine
 from fader_demo.decoding import FoldedDecoder
 from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
@@ -360,7 +360,9 @@ class Editor:
         prepared = torch.stack([edit.face.prepared for edit in edits])
         start = self._table([edit.face.values for edit in edits])
         wanted = self._table([edit.values for edit in edits])
-        return self.decoder.decode(prepared, self.schema.amplify(start, wanted))
+        decoded = self.decoder.decode(prepared, self.schema.amplify(start, wanted))
+        unedited = torch.stack([edit.face.unedited for edit in edits])
+        return confine(unedited, decoded, self.schema.region(start, wanted))
 
     def _table(self, rows: Sequence[Mapping[str, Value]]) -> Tensor:
         """Sets of values, all of them complete -> (N, attributes)."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fader_demo.attributes import Attribute, AttributeSchema
-from fader_demo.blending import blend
+from fader_demo.blending import blend, confine
 from fader_demo.model import Fader
 from train.data import PreparedFaces
 from train.judge import Judge
@@ -39,9 +39,11 @@ class EditedFaces:
         """The photos at ``part`` (n,), edited by a decoder that is told ``values`` (n, attributes):
         (n, 3, S, S) in [-1, 1].
         """
-        decoded = self.fader.decode(self.latents[part], values)
+        unedited = self.unedited[part]
+        region = self.fader.schema.region(self.faces.values[part], values)
+        decoded = confine(unedited, self.fader.decode(self.latents[part], values), region)
         photos = self.faces.batch(part).images
-        return blend(self.unedited[part], decoded).apply(photos).clamp(-1, 1)
+        return blend(unedited, decoded).apply(photos).clamp(-1, 1)
 
 
 class Edits(EditedFaces):

@@ -8,7 +8,7 @@ has a place for them (``train.report``), and contact sheets of edits into --shee
 outside the repository's tracked files: they show people of the data set.
 
 metrics.json: {"split", "faces", "people", "reconstruction": {measure: figure},
-"identity": {pair: mean cosine, "threshold": cosine, "one_person_same": share,
+"identity": {"faces", pair: mean cosine, "threshold": cosine, "one_person_same": share,
 "unchanged_rank_correlation": number}, "attributes": {name: {measure: figure or number,
 "half_cross": {direction: strength or null}, "reliability": [share or null], "kid": {what: {"kid",
 "n"}}}}, "whole_photos": {"faces", "not_found", "attributes": {name: {measure: figure or number}}}};
@@ -45,7 +45,7 @@ from torchmetrics.functional.regression import spearman_corrcoef
 from torchvision.utils import make_grid
 from tqdm import tqdm
 
-from fader_demo.blending import blend
+from fader_demo.blending import blend, confine
 from fader_demo.editor import Editor
 from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
@@ -75,7 +75,7 @@ from train.realism import realism_figures
 from train.report import report, update
 from train.whole_photos import PhotoSample, whole_photo_figures
 
-EMBEDDED = 60
+EMBEDDED = 200
 """Faces whose identity is compared."""
 STRENGTHS = 6
 """Positions on a slider at which its response is read, both ends among them."""
@@ -302,10 +302,11 @@ def _half_cross(
 def identity_figures(edits: Edits) -> tuple[dict[str, float], dict[str, dict[str, Any]]]:
     """Mean cosine of face embeddings: what an edit's is to be held against, and the edits' own.
 
-    An edit is held against its photo, at either end of each slider. "same_person": the share of
-    edits nearer to it than all but STRANGERS of the pairs of two people are to each other, the
-    "threshold"; "one_person_same" is that of two photos of one person. (dlib's own threshold, a
-    distance of 0.6, would take most of these aligned photos of two people for one.)
+    An edit is held against its photo, at either end of each slider, EMBEDDED faces at most.
+    "same_person": the share of edits nearer to it than all but STRANGERS of the pairs of two people
+    are to each other, the "threshold"; "one_person_same" is that of two photos of one person.
+    (dlib's own threshold, a distance of 0.6, would take most of these aligned photos of two people
+    for one.)
     "unchanged_rank_correlation", over all of these edits: of cosine and ``unchanged``, the share
     that the page states.
     """
@@ -321,8 +322,10 @@ def identity_figures(edits: Edits) -> tuple[dict[str, float], dict[str, dict[str
     people = np.array(edits.faces.people)[chosen.numpy()]
     alike = torch.from_numpy(people[:, None] == people[None, :])
     pairs = ~torch.eye(len(chosen), dtype=torch.bool)
+    resampled = People(people)
     threshold = cosines[~alike].quantile(1 - STRANGERS)
     references = {
+        "faces": len(chosen),
         "threshold": round(threshold.item(), 3),
         "one_person_same": round((cosines[alike & pairs] > threshold).double().mean().item(), 3),
         "one_person": round(cosines[alike & pairs].mean().item(), 3),
@@ -337,8 +340,8 @@ def identity_figures(edits: Edits) -> tuple[dict[str, float], dict[str, dict[str
         result[attribute.name] = {
             "identity": {"off": round(off.mean().item(), 3), "on": round(on.mean().item(), 3)},
             "same_person": {
-                "off": round((off > threshold).double().mean().item(), 3),
-                "on": round((on > threshold).double().mean().item(), 3),
+                "off": resampled.mean((off > threshold).double()),
+                "on": resampled.mean((on > threshold).double()),
             },
         }
         alike_after += [off, on]
@@ -376,7 +379,12 @@ def contact_sheets(
         rebuilt = fader.decode(latents, start)
         ends = list(slider_ends(fader.schema, start))
         decoded = [fader.decode(latents, fader.schema.amplify(start, each)) for each in ends]
-        edited = [blend(rebuilt, picture).apply(batch.images) for picture in decoded]
+        edited = [
+            blend(rebuilt, confine(rebuilt, picture, fader.schema.region(start, each))).apply(
+                batch.images
+            )
+            for picture, each in zip(decoded, ends, strict=True)
+        ]
     paths = []
     for name, columns in (("decoder", decoded), ("product", edited)):
         cells = torch.stack([batch.images, rebuilt, *columns], dim=1).flatten(0, 1)

@@ -10,13 +10,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, ResNet
 
 from fader_demo.attributes import AttributeSchema
 from fader_demo.estimator import anchored
-from train.data import BatchSampler, PreparedFaces, label_anchors, predict
+from train.data import BatchSampler, PreparedFaces, label_anchors, overlap_weights, predict
 from train.estimation import EstimatorEvaluation, EstimatorSettings, EstimatorTask
 from train.trainer import Trainer
 
@@ -81,24 +80,3 @@ def trained_judge(
     weights = overlap_weights(judge.schema, labels)
     judge.anchors.copy_(label_anchors(judge.schema, predict(judge, validation), labels, weights))
     return judge
-
-
-def overlap_weights(schema: AttributeSchema, labels: Tensor) -> Tensor:
-    """Labels (N, attributes) -> weights (N, attributes), 0..1, of faces for a binary attribute.
-
-    Under them faces with and without it agree in all other labels: each weighs as much as those
-    speak for the label that it has not (Li, Morgan and Zaslavsky 2018, arXiv 1404.1785), much where
-    both kinds of face are found and nothing where one is. 1 for attributes of other kinds, alone,
-    or with the same label everywhere.
-    """
-    weights = torch.ones(labels.shape)
-    code = list(schema.encode(labels).split([attribute.code_size for attribute in schema], dim=1))
-    for index, attribute in enumerate(schema):
-        own = labels[:, index] > 0.5
-        others = [*code[:index], *code[index + 1 :]]
-        if attribute.kind == "binary" and 0 < own.sum() < len(own) and others:
-            known = torch.cat(others, dim=1).numpy()
-            model = LogisticRegression(max_iter=1000).fit(known, own.numpy())
-            likely = torch.from_numpy(model.predict_proba(known)[:, 1]).to(weights.dtype)
-            weights[:, index] = torch.where(own, 1 - likely, likely)
-    return weights

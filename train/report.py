@@ -84,7 +84,7 @@ def _second_table(
             _listed(figures["half_cross"][way] for way in DIRECTIONS),
             f"{figures['monotone']['mean']:.2f}",
             _listed(figures["side_effect_ratio"].get(way) for way in DIRECTIONS),
-            _listed(figures["same_person"][way] for way in DIRECTIONS),
+            _listed(figures["same_person"][way]["mean"] for way in DIRECTIONS),
         ]
         for way in DIRECTIONS:
             found = (
@@ -123,10 +123,10 @@ def _identity(attributes: dict[str, dict[str, Any]], metrics: dict[str, Any]) ->
         for name, figures in attributes.items()
     )
     return [
-        f"Identity, mean cosine of dlib's face embeddings: one person {means['one_person']:.2f}, "
-        f"two people {means['two_people']:.2f}, photo and reconstruction "
-        f"{means['reconstruction']:.2f}; photo and edit, low and high end of each slider: "
-        f"{', '.join(ends)}.",
+        f"Identity of {means['faces']} faces, mean cosine of dlib's embeddings: one person "
+        f"{means['one_person']:.2f}, two people {means['two_people']:.2f}, photo and "
+        f"reconstruction {means['reconstruction']:.2f}; photo and edit, low and high end of each "
+        f"slider: {', '.join(ends)}.",
         f'"Same person" is the share of edits nearer to their photo than '
         f"{means['threshold']:.2f}, which {100 * STRANGERS:g} % of the pairs of two people reach; "
         f"of pairs of one person {means['one_person_same']:.2f} do.",
@@ -144,7 +144,7 @@ def _side_effects(attributes: dict[str, dict[str, Any]]) -> list[str]:
     ]
     shifts.sort(key=lambda found: -abs(found[3]))
     told = "; ".join(f"{name} {way}: {other} {shift:+.2f}" for name, way, other, shift in shifts)
-    return [f"Side effects of half an attribute or more at a slider's end: {told or 'none'}."]
+    return [f"Side effects of {LARGE:g} or more at a slider's end: {told or 'none'}."]
 
 
 def _swaps(figures: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from fader_demo import Editor, Face, faces
-from fader_demo.blending import blend
+from fader_demo.blending import blend, confine
 from tests.bench.served import MODEL, ROOT
 
 MOVED = "Smiling"
@@ -55,7 +55,9 @@ def draw(editor: Editor, face: Face, value: float) -> Image.Image:
     """The whole photo, drawn by the decoder as it was trained."""
     start, values = (editor.schema.table(face.values | moved) for moved in ({}, {MOVED: value}))
     decoded = editor.fader.decode(face.latent[None], editor.schema.amplify(start, values))
-    change = blend(face.unedited[None], decoded).in_levels
+    unedited = face.unedited[None]
+    confined = confine(unedited, decoded, editor.schema.region(start, values))
+    change = blend(unedited, confined).in_levels
     keep, drawn = change.keep[0, 0], change.drawn[0].permute(1, 2, 0)
     return Image.fromarray(faces.paste(np.asarray(face.photo), keep, drawn, face.alignment))
 

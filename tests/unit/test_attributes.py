@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from fader_demo.attributes import CONTINUOUS_BINS, Attribute, AttributeSchema, SchemaError
+from fader_demo.attributes import (
+    CONTINUOUS_BINS,
+    REGION_SIDE,
+    Attribute,
+    AttributeSchema,
+    SchemaError,
+)
 
 SMILING = Attribute("Mouth_Slightly_Open")
 AGE = Attribute("Age", "continuous", range=(20, 70), slider=(0, 90), default=40, unit="years")
@@ -72,6 +78,31 @@ def test_a_decoder_never_turns_while_its_slider_goes_on(halfway: float, start: f
     table = torch.linspace(-1, 2, 61)[:, None]
     told = schema.amplify(torch.full_like(table, start), table).squeeze(1)
     assert (told.diff() >= -1e-6).all()
+
+
+TOP = ("9" * REGION_SIDE,) * 4 + ("0" * REGION_SIDE,) * 12
+LEFT = ("9" * 4 + "0" * 12,) * REGION_SIDE
+
+
+def test_what_may_change_is_where_the_moved_attributes_show() -> None:
+    schema = AttributeSchema(
+        [Attribute("Hat", region=TOP), Attribute("Scar", region=LEFT), Attribute("Young")]
+    )
+    start = torch.zeros(5, 3)
+    table = torch.tensor([[0, 0, 0], [1, 0, 0], [0, -1, 0], [1, 1, 0], [1, 0, 0.1]])
+    regions = schema.region(start, table)
+    assert regions.shape == (5, 1, REGION_SIDE, REGION_SIDE)
+    assert regions.mean((1, 2, 3)).tolist() == pytest.approx([0, 1 / 4, 1 / 4, 7 / 16, 1])
+    assert regions[1, 0, :4].min() == 1 and regions[1, 0, 4:].max() == 0
+
+
+@pytest.mark.parametrize(
+    "region",
+    [TOP[:-1], [row[:-1] for row in TOP], ["x" * REGION_SIDE] * REGION_SIDE, [9], "9" * 16],
+)
+def test_a_region_is_a_square_of_digits(region: Any) -> None:
+    with pytest.raises(SchemaError, match="Hat: region"):
+        Attribute("Hat", region=region)
 
 
 def test_a_gain_carries_no_face_farther_than_from_the_far_label() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fader_demo.blending import blend
+from fader_demo.blending import blend, confine
 
 SIZE = 128
 
@@ -39,6 +39,22 @@ def test_detail_stays_where_the_edit_is_small_and_goes_where_it_is_large(
     left, right = slice(0, SIZE // 2 - 8), slice(SIZE // 2 + 8, SIZE)
     torch.testing.assert_close(result[..., left], detailed[..., left] + 0.02)
     torch.testing.assert_close(result[..., right], decodes[1][..., right])
+
+
+def test_outside_its_region_an_edit_changes_nothing() -> None:
+    unedited = torch.zeros(1, 3, SIZE, SIZE)
+    region = torch.zeros(1, 1, 16, 16)
+    region[..., 8:] = 1  # the right half
+    confined = confine(unedited, unedited + 0.8, region)
+    assert confined[..., : SIZE // 2 - 4].abs().max() == 0
+    assert confined[..., SIZE // 2 + 4 :].min() == 0.8
+    assert confined.diff(dim=3).abs().max() < 0.2  # and its border is soft
+
+
+def test_an_edit_that_may_change_all_is_as_it_was_drawn(
+    decodes: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    assert torch.equal(confine(*decodes, torch.ones(1, 1, 16, 16)), decodes[1])
 
 
 def test_the_border_of_what_is_redrawn_is_soft(

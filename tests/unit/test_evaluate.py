@@ -76,9 +76,10 @@ def test_one_command_writes_metrics_table_and_sheets(
     identity = metrics["identity"]
     assert identity.keys() == {
         *("one_person", "two_people", "reconstruction", "threshold", "one_person_same"),
-        "unchanged_rank_correlation",
+        *("unchanged_rank_correlation", "faces"),
     }
     assert set(smiling["same_person"]) == {"on", "off"}
+    assert set(smiling["same_person"]["on"]) == {"mean", "low", "high"}
     assert len(smiling["reliability"]) == len(READ_AT) + 1
     assert -1 <= identity["unchanged_rank_correlation"] <= 1
     assert all(set(moved) == {"Beard"} for moved in smiling["side_effects"].values())

@@ -3,8 +3,7 @@
 import torch
 
 from fader_demo.attributes import AttributeSchema
-from train.data import label_anchors
-from train.judge import overlap_weights
+from train.data import label_anchors, overlap_weights
 
 BEARD_AND_MALE = AttributeSchema.from_config([{"name": "Beard"}, {"name": "Male"}])
 SHAVEN, BEARDED, WOMAN = [0.0, 1.0], [1.0, 1.0], [0.0, 0.0]

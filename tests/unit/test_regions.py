@@ -1,0 +1,71 @@
+"""Regions: where on aligned faces an attribute shows."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from fader_demo.attributes import REGION_SIDE, Attribute, AttributeSchema
+from train.data import PreparedFaces
+from train.regions import located
+
+SCHEMA = AttributeSchema([Attribute("Hat"), Attribute("Male"), Attribute("Rough")])
+SIZE = 64
+FACES = 600
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> PreparedFaces:
+    """Noise, in which hats are light tops, men darker bottoms, and rough a chequered left half.
+
+    Nine in ten men wear hats and one in ten of the others.
+    """
+    folder = tmp_path_factory.mktemp("faces")
+    random = np.random.default_rng(0)
+    male, rough = random.integers(0, 2, (2, FACES))
+    hat = np.where(random.random(FACES) < 0.1, 1 - male, male)
+    images = random.normal(128, 10, (FACES, SIZE, SIZE, 3))
+    images[:, : SIZE // 4] += 40 * hat[:, None, None, None]
+    images[:, -SIZE // 4 :] -= 40 * male[:, None, None, None]
+    chequered = np.indices((SIZE, SIZE)).sum(0) % 2 * 2 - 1
+    chequered[:, SIZE // 2 :] = 0
+    images += 30 * rough[:, None, None, None] * chequered[:, :, None]
+    np.save(folder / "images.npy", images.clip(0, 255).astype(np.uint8))
+    (folder / "dataset.json").write_text(json.dumps({"size": SIZE}))
+    with (folder / "table.csv").open("w", newline="") as file:
+        rows = [("id", "split", *SCHEMA.names)]
+        rows += [(f"{i}.jpg", "train", hat[i], male[i], rough[i]) for i in range(FACES)]
+        csv.writer(file).writerows(rows)
+    return PreparedFaces(folder, "train", SCHEMA)
+
+
+def test_an_attribute_is_where_its_faces_differ_all_else_alike(faces: PreparedFaces) -> None:
+    hat, male, _ = (_digits(attribute) for attribute in located(SCHEMA, faces))
+    top, middle, bottom = slice(0, 3), slice(6, 10), slice(13, 16)
+    assert hat[top].min() == 9 and hat[middle].max() == 0
+    assert hat[bottom].max() == 0  # though most who wear hats are dark there
+    assert male[bottom].min() == 9 and male[middle].max() == 0
+    assert male[top].max() == 0
+
+
+def test_a_texture_shows_though_it_makes_nothing_lighter(faces: PreparedFaces) -> None:
+    rough = _digits(located(SCHEMA, faces)["Rough"])
+    assert rough[4:12].min() == 9  # either side: faces are mirrored
+
+
+def test_a_region_that_is_given_stays(faces: PreparedFaces) -> None:
+    drawn = ("0123456789" + "0" * 6,) * REGION_SIDE
+    schema = AttributeSchema([Attribute("Hat", region=drawn), *SCHEMA[1:]])
+    assert located(schema, faces)["Hat"].region == drawn
+
+
+def test_with_few_faces_an_attribute_may_change_everything(faces: PreparedFaces) -> None:
+    assert all(not attribute.region for attribute in located(SCHEMA, faces.thinned(150)))
+
+
+def _digits(attribute: Attribute) -> torch.Tensor:
+    return torch.tensor([list(map(int, row)) for row in attribute.region])
