@@ -106,7 +106,7 @@ def test_undo_and_redo_go_fifty_steps_and_more(
     for pressed in (key, back, key):
         for _ in range(20):
             page.keyboard.press(pressed)
-    page.keyboard.press(key)
+    page.keyboard.press(back)
     last = at_portrait.value("Smiling")
     for _ in range(61):
         page.keyboard.press("Control+z")
