@@ -107,16 +107,16 @@ class Attribute:
             raise SchemaError(f"Attribute {self.name}: choices must be a list of texts.")
 
     def _checked_region(self) -> tuple[str, ...]:
-        rows = self.region
-        if not isinstance(rows, (list, tuple)) or not all(
-            isinstance(row, str) and row.isascii() and row.isdigit() and len(row) == REGION_SIDE
-            for row in rows
+        rows, side = self.region, REGION_SIDE
+        if (
+            not isinstance(rows, (list, tuple))
+            or len(rows) not in (0, side)
+            or not all(isinstance(row, str) and len(row) == side for row in rows)
+            or not all(row.isascii() and row.isdigit() for row in rows)
         ):
             raise SchemaError(
-                f"Attribute {self.name}: region must be rows of {REGION_SIDE} digits."
+                f"Attribute {self.name}: region must be {side} rows of {side} digits."
             )
-        if len(rows) not in (0, REGION_SIDE):
-            raise SchemaError(f"Attribute {self.name}: region needs {REGION_SIDE} rows.")
         return tuple(rows)
 
     @property

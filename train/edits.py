@@ -30,20 +30,27 @@ class EditedFaces:
         self.fader = fader
         self.faces = faces
         self.latents = latents
-        with torch.inference_mode():
-            parts = torch.arange(len(faces)).split(BATCH)
-            self.unedited = torch.cat([fader.decode(latents[p], faces.values[p]) for p in parts])
+        parts = torch.arange(len(faces)).split(BATCH)
+        self.unedited = torch.cat([self.decoded(p, faces.values[p]) for p in parts])
 
-    @torch.inference_mode()
     def told(self, part: Tensor, values: Tensor) -> Tensor:
         """The photos at ``part`` (n,), edited by a decoder that is told ``values`` (n, attributes):
         (n, 3, S, S) in [-1, 1].
         """
+        return self.blended(part, values, self.decoded(part, values))
+
+    @torch.inference_mode()
+    def decoded(self, part: Tensor, values: Tensor) -> Tensor:
+        """What the decoder draws when it is told that: (n, 3, S, S) in [-1, 1]."""
+        return self.fader.decode(self.latents[part], values)
+
+    @torch.inference_mode()
+    def blended(self, part: Tensor, values: Tensor, decoded: Tensor) -> Tensor:
+        """The photos with what was ``decoded`` put into them."""
         unedited = self.unedited[part]
         region = self.fader.schema.region(self.faces.values[part], values)
-        decoded = confine(unedited, self.fader.decode(self.latents[part], values), region)
         photos = self.faces.batch(part).images
-        return blend(unedited, decoded).apply(photos).clamp(-1, 1)
+        return blend(unedited, confine(unedited, decoded, region)).apply(photos).clamp(-1, 1)
 
 
 class Edits(EditedFaces):

@@ -45,7 +45,6 @@ from torchmetrics.functional.regression import spearman_corrcoef
 from torchvision.utils import make_grid
 from tqdm import tqdm
 
-from fader_demo.blending import blend, confine
 from fader_demo.editor import Editor
 from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
@@ -59,6 +58,7 @@ from train.edits import (
     BATCH,
     DIRECTIONS,
     Direction,
+    EditedFaces,
     Edits,
     binary,
     crossed,
@@ -372,22 +372,17 @@ def contact_sheets(
     "decoder.png" shows what the decoder draws, "product.png" the photo with the edit added.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    batch = faces.thinned(shown).batch(torch.arange(min(shown, len(faces))))
-    with torch.inference_mode():
-        start = estimator.read(batch.images)
-        latents = fader.encode(batch.images, start)
-        rebuilt = fader.decode(latents, start)
-        ends = list(slider_ends(fader.schema, start))
-        decoded = [fader.decode(latents, fader.schema.amplify(start, each)) for each in ends]
-        edited = [
-            blend(rebuilt, confine(rebuilt, picture, fader.schema.region(start, each))).apply(
-                batch.images
-            )
-            for picture, each in zip(decoded, ends, strict=True)
-        ]
+    faces = faces.thinned(shown)
+    faces.read_values(estimator, estimator.anchors)
+    edits = EditedFaces(fader, faces, encode(fader, faces))
+    everyone = torch.arange(len(faces))
+    photos = faces.batch(everyone).images
+    told = [fader.schema.amplify(faces.values, e) for e in slider_ends(fader.schema, faces.values)]
+    decoded = [edits.decoded(everyone, values) for values in told]
+    edited = [edits.blended(everyone, *each) for each in zip(told, decoded, strict=True)]
     paths = []
     for name, columns in (("decoder", decoded), ("product", edited)):
-        cells = torch.stack([batch.images, rebuilt, *columns], dim=1).flatten(0, 1)
+        cells = torch.stack([photos, edits.unedited, *columns], dim=1).flatten(0, 1)
         sheet = make_grid(cells.clamp(-1, 1).add(1).div(2), nrow=2 + len(columns), padding=1)
         pixels = sheet.mul(255).round().byte().permute(1, 2, 0).numpy()
         paths.append(folder / f"{name}.png")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from small_run import ATTRIBUTES, SIZE
+from small_run import ATTRIBUTES, SIZE, write_prepared
 
 
 @pytest.fixture(scope="session")
@@ -21,14 +19,11 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images = random.normal(110, 25, (240, SIZE, SIZE, 3))
     images[smiling, : SIZE // 2] += 60
     images[no_beard, SIZE // 2 :] += 60
-    np.save(folder / "images.npy", images.clip(0, 255).astype(np.uint8))
-    with (folder / "table.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", "split", "person", "Smiling", "No_Beard"])
-        for i in range(240):
-            split = "train" if i < 160 else "validation" if i < 200 else "test"
-            writer.writerow([f"{i:06}.jpg", split, i // 2, int(smiling[i]), int(no_beard[i])])
-    (folder / "dataset.json").write_text(json.dumps({"size": SIZE}))
+    splits = ["train"] * 160 + ["validation"] * 40 + ["test"] * 40
+    rows = [
+        (f"{i:06}.jpg", splits[i], i // 2, int(smiling[i]), int(no_beard[i])) for i in range(240)
+    ]
+    write_prepared(folder, images, ("id", "split", "person", "Smiling", "No_Beard"), rows)
     return folder
 
 

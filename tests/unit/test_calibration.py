@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import pytest
 import torch
+from small_run import write_prepared
 from torch import Tensor, nn
 
 from fader_demo.attributes import AttributeSchema
@@ -57,12 +56,8 @@ def faces(tmp_path: Path) -> PreparedFaces:
     """Dark and light pictures, labelled so."""
     levels = np.array([64, 191] * 5, dtype=np.uint8)
     images = np.broadcast_to(levels[:, None, None, None], (10, SIDE, SIDE, 3))
-    np.save(tmp_path / "images.npy", images)
-    (tmp_path / "dataset.json").write_text(json.dumps({"size": SIDE}))
-    with (tmp_path / "table.csv").open("w", newline="") as file:
-        rows = [("id", "split", "Bright")]
-        rows += [(f"{i}.jpg", "validation", str(i % 2)) for i in range(10)]
-        csv.writer(file).writerows(rows)
+    rows = [(f"{i}.jpg", "validation", str(i % 2)) for i in range(10)]
+    write_prepared(tmp_path, images, ("id", "split", "Bright"), rows)
     return PreparedFaces(tmp_path, "validation", SCHEMA)
 
 

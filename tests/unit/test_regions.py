@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import json
-
 import numpy as np
 import pytest
 import torch
+from small_run import write_prepared
 
 from fader_demo.attributes import REGION_SIDE, Attribute, AttributeSchema
 from train.data import PreparedFaces
@@ -34,12 +32,8 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> PreparedFaces:
     chequered = np.indices((SIZE, SIZE)).sum(0) % 2 * 2 - 1
     chequered[:, SIZE // 2 :] = 0
     images += 30 * rough[:, None, None, None] * chequered[:, :, None]
-    np.save(folder / "images.npy", images.clip(0, 255).astype(np.uint8))
-    (folder / "dataset.json").write_text(json.dumps({"size": SIZE}))
-    with (folder / "table.csv").open("w", newline="") as file:
-        rows = [("id", "split", *SCHEMA.names)]
-        rows += [(f"{i}.jpg", "train", hat[i], male[i], rough[i]) for i in range(FACES)]
-        csv.writer(file).writerows(rows)
+    rows = [(f"{i}.jpg", "train", hat[i], male[i], rough[i]) for i in range(FACES)]
+    write_prepared(folder, images, ("id", "split", *SCHEMA.names), rows)
     return PreparedFaces(folder, "train", SCHEMA)
 
 
