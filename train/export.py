@@ -1,6 +1,6 @@
 """Makes a model folder of a run, as far as it has got: averaged weights, configuration, estimator.
 
-Where an attribute shows is measured on the training faces (train/regions.py), how far the decoder
+Where an attribute shows was measured on the training faces (train/regions.py); how far the decoder
 goes for a move of its slider on validation people (train/calibration.py).
 
 python -m train.export --config train/configs/faces.yaml --data DIR --run runs/faces --out DIR
@@ -17,7 +17,6 @@ from train import command
 from train.calibration import calibrated
 from train.data import label_anchors, predict
 from train.fit import Run
-from train.regions import located
 from train.trainer import CheckpointError
 
 
@@ -52,7 +51,6 @@ def export(run: Run, folder: Path) -> int:
     if not steps:
         raise CheckpointError(f"{run.folder} holds no trained Fader yet.")
     fader = averaged()
-    fader.schema = located(fader.schema, run.train)
     run.validation.read_values(estimator, estimator.anchors)
     schema = calibrated(fader, estimator, run.validation)
     config = replace(run.config, attributes=schema.to_config())

@@ -29,6 +29,7 @@ from train.data import BatchSampler, PreparedFaces
 from train.estimation import EstimatorEvaluation, EstimatorSettings, EstimatorTask
 from train.objective import FaderTask
 from train.probe import Evaluation
+from train.regions import located
 from train.trainer import Trainer
 from train.warm_start import start_estimator, start_fader
 
@@ -119,6 +120,8 @@ class Run:
         settings = self.config.fader
         sampler = self._sampler(settings)
         fader = self.config.new_fader()
+        self.accelerator.print("Measuring where on a face each attribute shows ...")
+        fader.schema = located(fader.schema, self.train)
         if self.start:
             start_fader(fader, self.start[0])
         task = FaderTask(fader, settings.objective, sampler.prior, self.accelerator)

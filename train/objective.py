@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
-from fader_demo.blending import blend
+from fader_demo.blending import blend, confine
 from fader_demo.model import Fader
 from train.critic import Critic, Edit, adversarial_edit_loss, critic_loss, random_edit
 from train.data import Batch, BatchSampler
@@ -131,10 +131,11 @@ class FaderTask:
         }
         if edit:
             # As the product shows it; the unedited decode is held, it has the photo to match.
-            edited = blend(rebuilt.detach(), decoded[0]).apply(images)
+            unedited, region = rebuilt.detach(), self.schema.region(values, edit.values)
+            edited = blend(unedited, confine(unedited, decoded[0], region)).apply(images)
             logged["loss/critic"] = self._update_critic(images, labels, edited.detach(), edit)
             logged["loss/edit"] = self._edit_loss(edited, edit)
-            logged["loss/change"] = F.l1_loss(decoded[0].float(), rebuilt.detach().float())
+            logged["loss/change"] = F.l1_loss(decoded[0].float(), unedited.float())
             guidance = self.objective.guidance
             loss = loss + guidance.weight_at(step) * logged["loss/edit"]
             loss = loss + guidance.sparsity * logged["loss/change"]

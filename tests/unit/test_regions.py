@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from small_run import write_prepared
 
 from fader_demo.attributes import REGION_SIDE, Attribute, AttributeSchema
-from train.data import PreparedFaces
+from fader_demo.model import Fader
+from train.data import BatchSampler, PreparedFaces
+from train.objective import FaderTask, Guidance, Objective
 from train.regions import located
 
 SCHEMA = AttributeSchema([Attribute("Hat"), Attribute("Male"), Attribute("Rough")])
@@ -59,6 +64,22 @@ def test_a_region_that_is_given_stays(faces: PreparedFaces) -> None:
 
 def test_with_few_faces_an_attribute_may_change_everything(faces: PreparedFaces) -> None:
     assert all(not attribute.region for attribute in located(SCHEMA, faces.thinned(150)))
+
+
+def test_the_critic_is_shown_edits_within_their_regions(faces: PreparedFaces) -> None:
+    left = ("9" * 8 + "0" * 8,) * REGION_SIDE
+    attributes = [asdict(Attribute(name, region=left)) for name in SCHEMA.names]
+    fader = Fader(attributes, image_size=SIZE, width=4, max_width=8, depth=3)
+    objective = Objective(guidance=Guidance(weight=0.1, critic_width=4))
+    sampler = BatchSampler(faces, 8, seed=0)
+    task = FaderTask(fader, objective, sampler.prior, Accelerator(cpu=True))
+    shown = []
+    task.modules["critic"].register_forward_pre_hook(lambda _, inputs: shown.append(inputs[0]))
+    batch = sampler(0)
+    task.step(batch, 0)
+    change = (shown[0][8:] - batch.images).abs()
+    assert change[..., SIZE // 2 + 4 :].max() < 1e-5
+    assert change[..., : SIZE // 2].amax((1, 2, 3)).min() > 0.01
 
 
 def _digits(attribute: Attribute) -> torch.Tensor:
