@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -68,6 +69,9 @@ class Objective:
 class FaderTask:
     """Encoder and decoder against the latent discriminator (a ``train.trainer.Task``).
 
+    With a lambda_e of 0 there is no discriminator; of a fader whose encoder is frozen the decoder
+    alone learns.
+
     One encoder pass a step serves both: the discriminator steps first, on the latent cut off
     from its graph, then encoder and decoder do, through the graph kept.
     """
@@ -78,17 +82,18 @@ class FaderTask:
         self.objective = objective
         self.schema = fader.schema
         self.accelerator = accelerator
-        discriminator = LatentDiscriminator(
-            fader.schema,
-            fader.latent_shape,
-            objective.discriminator_width,
-            objective.discriminator_dropout,
-        )
         fader = fader.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = AveragedModel(
             fader, multi_avg_fn=get_ema_multi_avg_fn(objective.average_decay)
         )
-        networks: dict[str, nn.Module] = {"fader": fader, "discriminator": discriminator}
+        networks: dict[str, nn.Module] = {"fader": fader}
+        if objective.lambda_e:
+            networks["discriminator"] = LatentDiscriminator(
+                fader.schema,
+                fader.latent_shape,
+                objective.discriminator_width,
+                objective.discriminator_dropout,
+            )
         if objective.guidance.weight:
             width = objective.guidance.critic_width
             networks["critic"] = Critic(len(self.schema), fader.image_size, width).to(
@@ -102,7 +107,7 @@ class FaderTask:
         self.optimizers: dict[str, Any] = {name: pair[1] for name, pair in prepared.items()}
         self.modules: dict[str, nn.Module] = {name: pair[0] for name, pair in prepared.items()}
         self.modules["average"] = self.average
-        self.fader, self.discriminator = self.modules["fader"], self.modules["discriminator"]
+        self.fader = self.modules["fader"]
         self.aim: Any = "flipped"
         if objective.adversary_target == "prior":
             self.aim = prior.to(accelerator.device)
@@ -117,18 +122,14 @@ class FaderTask:
         latent, rebuilt, *decoded = self.fader(
             images, values, *others, noise=self.objective.latent_noise
         )
-        for _ in range(self.objective.discriminator_steps):
-            discriminator_loss = self._update_discriminator(latent.detach(), target)
-        reconstruction = self._reconstruction_loss(rebuilt.float(), images)
-        weight = self.objective.lambda_at(step)
-        adversarial = self._adversarial_loss(latent, target)
-        loss = reconstruction + weight * adversarial
-        logged = {
-            "loss/reconstruction": reconstruction,
-            "loss/discriminator": discriminator_loss,
-            "loss/adversarial": adversarial,
-            "lambda_e": torch.tensor(weight),
-        }
+        loss = self._reconstruction_loss(rebuilt.float(), images)
+        logged = {"loss/reconstruction": loss}
+        if weight := self.objective.lambda_at(step):
+            for _ in range(self.objective.discriminator_steps):
+                logged["loss/discriminator"] = self._update_discriminator(latent.detach(), target)
+            logged["loss/adversarial"] = self._adversarial_loss(latent, target)
+            logged["lambda_e"] = torch.tensor(weight)
+            loss = loss + weight * logged["loss/adversarial"]
         if edit:
             # As the product shows it; the unedited decode is held, it has the photo to match.
             unedited, region = rebuilt.detach(), self.schema.region(values, edit.values)
@@ -152,8 +153,10 @@ class FaderTask:
         """
         fader = cast(Fader, self.average.module)
         seen = map(self._seen_in_training, map(sampler, range(batches)))
-        update_bn(seen, _Autoencoder(fader, self.objective.latent_noise))
+        update_bn(seen, _Learning(fader.eval(), self.objective.latent_noise))
         fader.eval()
+        if fader.encoder_is_frozen:
+            return fader
         with torch.inference_mode():
             seen_faces = 0
             for part in torch.arange(len(sampler.faces)).split(sampler.batch_size):
@@ -176,13 +179,13 @@ class FaderTask:
         return F.mse_loss(rebuilt, images)
 
     def _update_discriminator(self, latent: Tensor, target: Tensor) -> Tensor:
-        loss = prediction_loss(self.schema, self.discriminator(latent).float(), target)
-        self._update("discriminator", self.discriminator, loss)
+        loss = prediction_loss(self.schema, self.modules["discriminator"](latent).float(), target)
+        self._update("discriminator", self.modules["discriminator"], loss)
         return loss
 
     def _adversarial_loss(self, latent: Tensor, target: Tensor) -> Tensor:
         """Through the discriminator held fixed, so that no gradient reaches its weights."""
-        discriminator = self.accelerator.unwrap_model(self.discriminator)
+        discriminator = self.accelerator.unwrap_model(self.modules["discriminator"])
         discriminator.requires_grad_(False)
         with self.accelerator.autocast():
             logits = discriminator(latent).float()
@@ -224,13 +227,15 @@ class FaderTask:
         optimizer.step()
 
 
-class _Autoencoder(nn.Module):
-    """A Fader that takes its arguments as one, the way ``update_bn`` hands them over."""
+class _Learning(nn.Module):
+    """The part of a Fader that learns, called as a whole with its arguments as one, the way
+    ``update_bn`` hands them over: what is frozen keeps its statistics.
+    """
 
     def __init__(self, fader: Fader, noise: float) -> None:
         super().__init__()
-        self.fader = fader
-        self.noise = noise
+        self.part = fader.decoder if fader.encoder_is_frozen else fader
+        self.whole = partial(fader, noise=noise)
 
     def forward(self, arguments: tuple[Tensor, ...]) -> Tensor:
-        return self.fader(*arguments, noise=self.noise)[1]
+        return self.whole(*arguments)[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,14 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def config() -> dict:
-    """Settings of a run of a few seconds; a test changes them and calls ``write_config``."""
+def config(small_config: dict) -> dict:
+    """Settings that a test may change; it then calls ``write_config``."""
+    return copy.deepcopy(small_config)
+
+
+@pytest.fixture(scope="session")
+def small_config() -> dict:
+    """Settings of a run of a few seconds."""
     trainer = {"steps": 12, "log_every": 2, "evaluate_every": 100}
     return {
         "attributes": ATTRIBUTES,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -47,10 +48,19 @@ def wait_for(path: Path, process: subprocess.Popen) -> None:
     raise AssertionError(f"{path} did not appear")
 
 
+@pytest.fixture(scope="module")
+def finished_run(
+    small_config: dict, prepared: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    assert Run.open(write_config(small_config, folder), prepared, folder / "whole").fit()
+    return folder
+
+
 @pytest.fixture
-def whole_run(config: dict, prepared: Path, tmp_path: Path) -> Path:
-    path = write_config(config, tmp_path)
-    assert Run.open(path, prepared, tmp_path / "whole").fit()
+def whole_run(finished_run: Path, tmp_path: Path) -> Path:
+    """A finished run's folder, for one test to do with as it likes; beside it, the settings."""
+    shutil.copytree(finished_run, tmp_path, dirs_exist_ok=True)
     return tmp_path / "whole"
 
 
@@ -72,7 +82,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(
     assert equal(checkpoint(parted), checkpoint(whole_run))
 
 
-@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])  # above: SIGTERM
 def test_a_stopped_process_goes_on_where_it_was(
     config: dict, prepared: Path, tmp_path: Path, sign: signal.Signals
 ) -> None:
@@ -171,6 +181,41 @@ def test_export_makes_a_model_that_loads(
     }
     for name, parameter in fader.named_parameters():
         assert torch.equal(parameter, averages[name])
+
+
+def test_a_refinement_teaches_the_decoder_alone_and_can_be_interrupted(
+    config: dict, prepared: Path, tmp_path: Path
+) -> None:
+    config["refinement"] = {"directions": 5, **config["fader"]}
+    config["refinement"]["objective"] = {**config["fader"]["objective"], "lambda_e": 0}
+    path, whole, parted = write_config(config, tmp_path), tmp_path / "whole", tmp_path / "parted"
+    assert Run.open(path, prepared, whole).fit()
+
+    run = Run.open(path, prepared, parted)
+    estimator, task = run.estimator_trainer()
+    estimator.fit()
+    run.read_values(task.averaged_estimator)
+    run.fader_trainer()[0].fit()
+    interrupted, task, _ = run.refinement_trainer()
+    interrupted.settings = dataclasses.replace(interrupted.settings, steps=5)
+    interrupted.fit()
+    assert "discriminator" not in task.modules
+    assert Run.open(path, prepared, parted).fit()
+    refined = checkpoint(whole, "refinement")
+    assert equal(checkpoint(parted, "refinement"), refined)
+
+    model = tmp_path / "model"
+    assert export.export(Run.open(path, prepared, whole), model) == 12
+    exported, trained = Fader.from_pretrained(model), checkpoint(whole)
+    assert exported.erasure.directions == 5
+    for name, tensor in exported.state_dict().items():
+        before = trained.get(f"average.module.{name}")
+        if name.startswith("decoder.upsamples"):
+            assert not torch.equal(tensor, before)
+        elif name.startswith("encoder") and "running" not in name and "num" not in name:
+            assert torch.equal(tensor, before)
+        if name.startswith(("encoder", "erasure")):
+            assert torch.equal(tensor, refined[f"average.module.{name}"])
 
 
 def test_exported_statistics_belong_to_the_averaged_weights(
