@@ -46,18 +46,15 @@ class Encoder(nn.Module):
         return self.blocks(image)
 
 
-class Erasure(nn.Module):
-    """Latent (N, C, h, w), code (N, code_size) -> the latent less what it says of the code.
+class LinearErasure(nn.Module):
+    """Latent (N, C, h, w), code (N, code_size) -> the latent less what is linear in the code.
 
     Subtracts the least-squares prediction of the latent from the code, so no linear probe finds
     the code in what remains (the oracle case of LEACE, arXiv 2306.03819, where the attribute is
     known: here it is estimated, of an upload as of a training face). The decoder has to take it
-    from the code, from the first step on. Its moments are running averages, gathered in training
-    mode; they start as plain means.
+    from the code, from the first step on; what is not linear is left to the discriminator.
 
-    Then projects the rest to the mean along ``directions``, the orthonormal columns of ``basis``
-    (C * h * w, directions): those in which probes, linear or not, still found the attributes of a
-    trained encoder (``train.erasure``).
+    The moments are running averages, gathered in training mode; they start as plain means.
     """
 
     MOMENTUM = 0.01
@@ -68,16 +65,14 @@ class Erasure(nn.Module):
     code: Tensor
     latent_by_code: Tensor
     code_by_code: Tensor
-    basis: Tensor | None
 
-    def __init__(self, latent_size: int, code_size: int, directions: int = 0) -> None:
+    def __init__(self, latent_size: int, code_size: int) -> None:
         super().__init__()
         self.register_buffer("seen", torch.tensor(0))
         self.register_buffer("latent", torch.zeros(latent_size))
         self.register_buffer("code", torch.zeros(code_size))
         self.register_buffer("latent_by_code", torch.zeros(code_size, latent_size))
         self.register_buffer("code_by_code", torch.zeros(code_size, code_size))
-        self.register_buffer("basis", torch.zeros(latent_size, directions) if directions else None)
 
     def forward(self, latent: Tensor, code: Tensor) -> Tensor:
         if self.training:
@@ -85,14 +80,7 @@ class Erasure(nn.Module):
             self.gather(latent, code, max(self.MOMENTUM, 1 / self.seen.item()))
         with _full_precision(latent):
             predicted = (code.float() - self.code) @ self.slope
-            rest = latent.flatten(1).float() - predicted
-            if self.basis is not None:
-                rest = rest - (rest - self.latent) @ self.basis @ self.basis.T
-            return rest.view(latent.shape)
-
-    @property
-    def directions(self) -> int:
-        return 0 if self.basis is None else self.basis.shape[1]
+            return latent.float() - predicted.view(latent.shape)
 
     @property
     def slope(self) -> Tensor:
@@ -189,7 +177,7 @@ class Fader(
     attributes: the schema as JSON (``AttributeSchema.to_config``). image_size: S, a multiple of
     ``2**(depth + 1)``. width, max_width, depth: channels after the first halving, their cap, and
     the number of halvings. latent_channels: C, by default as wide as the last block. The paper's
-    model: image_size 256, width 32, max_width 512, depth 6. erased_directions: of the ``Erasure``.
+    model: image_size 256, width 32, max_width 512, depth 6.
     """
 
     def __init__(
@@ -200,7 +188,6 @@ class Fader(
         max_width: int = 512,
         depth: int = 5,
         latent_channels: int | None = None,
-        erased_directions: int = 0,
     ) -> None:
         super().__init__()
         if image_size % 2 ** (depth + 1) or image_size < 2 ** (depth + 1):
@@ -213,24 +200,8 @@ class Fader(
         widths[-1] = latent_channels or widths[-1]
         self.latent_shape = (widths[-1], image_size // 2**depth, image_size // 2**depth)
         self.encoder = Encoder(widths)
-        self.erasure = Erasure(
-            math.prod(self.latent_shape), self.schema.code_size, erased_directions
-        )
+        self.erasure = LinearErasure(math.prod(self.latent_shape), self.schema.code_size)
         self.decoder = Decoder(widths, self.schema.code_size, self.latent_shape[1])
-        self.encoder_is_frozen = False
-
-    def freeze_encoder(self) -> None:
-        """Lets the decoder alone learn: encoder and erasure stay as they are, in either mode."""
-        self.encoder_is_frozen = True
-        self.encoder.requires_grad_(False)
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> Fader:
-        super().train(mode)
-        if self.encoder_is_frozen:
-            self.encoder.eval()
-            self.erasure.eval()
-        return self
 
     def encode(self, image: Tensor, values: Tensor) -> Tensor:
         """Image (N, 3, S, S) in [-1, 1] and its own values -> latent (N, *latent_shape)."""

@@ -43,7 +43,6 @@ LIMITS = {
     "max_width": 1024,
     "depth": 8,
     "latent_channels": 1024,
-    "erased_directions": 4096,
 }
 MAX_ATTRIBUTES = 64
 MAX_CHOICES = 64
@@ -150,9 +149,8 @@ def _check_config(model_class: type[nn.Module], config: dict[str, Any], path: Pa
         size = config[name]
         if name == "latent_channels" and size is None:  # as wide as the last block
             continue
-        least = 0 if name == "erased_directions" else 1
-        if type(size) is not int or not least <= size <= LIMITS[name]:
-            raise ModelError(f"{path}: {name} must be a whole number in {least}..{LIMITS[name]}.")
+        if type(size) is not int or not 1 <= size <= LIMITS[name]:
+            raise ModelError(f"{path}: {name} must be a whole number in 1..{LIMITS[name]}.")
     attributes = config["attributes"]
     if not isinstance(attributes, list) or not 1 <= len(attributes) <= MAX_ATTRIBUTES:
         raise ModelError(f"{path}: attributes must be a list of 1..{MAX_ATTRIBUTES}.")

@@ -33,18 +33,10 @@ class FaderSettings:
 
 
 @dataclass(frozen=True)
-class RefinementSettings(FaderSettings):
-    """directions: how many are erased from the latent, none of which means no refinement."""
-
-    directions: int = 0
-
-
-@dataclass(frozen=True)
 class Config:
     """attributes: the schema (``AttributeSchema.to_config``). columns: see ``PreparedFaces``.
-    model: arguments of ``Fader`` but the attributes and what is erased. refinement: of the decoder,
-    once the encoder is trained (``train.fit``). precision: "bf16" is "no" where the hardware has
-    none. judge: of edits, for ``train.evaluate``.
+    model: arguments of ``Fader`` but the attributes. precision: "bf16" is "no" where the hardware
+    has none. judge: of edits, for ``train.evaluate``.
     """
 
     attributes: list[dict[str, Any]]
@@ -52,7 +44,6 @@ class Config:
     model: dict[str, int] = field(default_factory=dict)
     precision: Literal["no", "bf16"] = "no"
     fader: FaderSettings = field(default_factory=FaderSettings)
-    refinement: RefinementSettings = field(default_factory=RefinementSettings)
     estimator: EstimatorSettings = field(default_factory=EstimatorSettings)
     judge: EstimatorSettings = field(default_factory=EstimatorSettings)
 
@@ -95,8 +86,8 @@ class Config:
         schema = AttributeSchema.from_config(self.attributes)
         return PreparedFaces(folder, split, schema, self.columns, self.new_fader().image_size)
 
-    def new_fader(self, erased_directions: int = 0) -> Fader:
-        return Fader(self.attributes, **self.model, erased_directions=erased_directions)
+    def new_fader(self) -> Fader:
+        return Fader(self.attributes, **self.model)
 
     def new_estimator(self) -> AttributeEstimator:
         return AttributeEstimator(self.attributes, image_size=self.new_fader().image_size)

@@ -46,7 +46,7 @@ def export(run: Run, folder: Path) -> int:
     run.read_values(estimator)
     logits = predict(estimator, run.validation)
     estimator.anchors.copy_(label_anchors(estimator.schema, logits, run.validation.labels))
-    fader_trainer, _, averaged = run.last_trainer()
+    fader_trainer, _, averaged = run.fader_trainer()
     steps = fader_trainer.resume()
     if not steps:
         raise CheckpointError(f"{run.folder} holds no trained Fader yet.")
@@ -55,7 +55,7 @@ def export(run: Run, folder: Path) -> int:
     schema = calibrated(fader, estimator, run.validation)
     config = replace(run.config, attributes=schema.to_config())
     for network, path, described in (
-        (fader, folder, config.new_fader(fader.erasure.directions)),
+        (fader, folder, config.new_fader()),
         (estimator, folder / "estimator", config.new_estimator()),
     ):
         described.load_state_dict(network.state_dict())

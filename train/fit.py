@@ -1,5 +1,4 @@
-"""Trains a model: first the estimator that reads attributes off a face, then the Fader itself, and
-last its decoder alone, with what probes still read taken out of the latent.
+"""Trains a model: first the estimator that reads attributes off a face, then the Fader itself.
 
     python -m train.fit --config train/configs/faces.yaml --data DIR --out runs/faces
 
@@ -26,19 +25,16 @@ from fader_demo.model import Fader
 from fader_demo.pretrained import load_model
 from train import command
 from train.config import Config, FaderSettings
-from train.data import BatchSampler, PreparedFaces, balanced_weights, encode
-from train.erasure import leaking_directions
+from train.data import BatchSampler, PreparedFaces
 from train.estimation import EstimatorEvaluation, EstimatorSettings, EstimatorTask
 from train.objective import FaderTask
 from train.probe import Evaluation
 from train.regions import located
-from train.trainer import CHECKPOINT, Trainer
+from train.trainer import Trainer
 from train.warm_start import start_estimator, start_fader
 
 PROBED_FACES = 4_000
 """Training faces whose latents a fresh probe is trained on during a run."""
-SEARCHED_FACES = 40_000
-"""Training faces, at most, whose latents are searched for what to erase."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -91,12 +87,7 @@ class Run:
             return False
         self.read_values(task.averaged_estimator)
         fader, _, _ = self.fader_trainer()
-        if fader.fit() < fader.settings.steps:
-            return False
-        if not self.config.refinement.directions:
-            return True
-        refinement, _, _ = self.refinement_trainer()
-        return refinement.fit() >= refinement.settings.steps
+        return fader.fit() >= fader.settings.steps
 
     def close(self) -> None:
         """Ends what processes that train together share; all networks must have been let go.
@@ -126,60 +117,20 @@ class Run:
 
     def fader_trainer(self) -> tuple[Trainer, FaderTask, Callable[[], Fader]]:
         """The trainer, its task, and what makes the averaged model of the moment."""
+        settings = self.config.fader
+        sampler = self._sampler(settings)
         fader = self.config.new_fader()
         self.accelerator.print("Measuring where on a face each attribute shows ...")
         fader.schema = located(fader.schema, self.train)
         if self.start:
             start_fader(fader, self.start[0])
-        return self._trainer_of(fader, self.config.fader, "fader")
-
-    def refinement_trainer(self) -> tuple[Trainer, FaderTask, Callable[[], Fader]]:
-        """The same for the decoder of the trained Fader, whose encoder and erasure are held."""
-        settings = self.config.refinement
-        trainer, unrefined, averaged = self.fader_trainer()
-        trainer.resume()
-        fader = self.config.new_fader(settings.directions)
-        fader.schema = unrefined.schema
-        begun = (self.folder / "refinement" / CHECKPOINT).exists()
-        if not begun:
-            self._start_refinement(fader, averaged())
-        fader.freeze_encoder()
-        trainer, task, averaged = self._trainer_of(fader, settings, "refinement")
-        if not begun and "critic" in task.modules and "critic" in unrefined.modules:
-            trained = self.accelerator.unwrap_model(unrefined.modules["critic"])
-            self.accelerator.unwrap_model(task.modules["critic"]).load_state_dict(
-                trained.state_dict()
-            )
-        return trainer, task, averaged
-
-    def last_trainer(self) -> tuple[Trainer, FaderTask, Callable[[], Fader]]:
-        """That of the refinement if it has begun, else the Fader's."""
-        begun = (self.folder / "refinement" / CHECKPOINT).exists()
-        return self.refinement_trainer() if begun else self.fader_trainer()
-
-    def _start_refinement(self, fader: Fader, trained: Fader) -> None:
-        """Takes over the trained weights, and finds what to erase."""
-        self.accelerator.print("Looking for what the latent still says of the attributes ...")
-        fader.load_state_dict(trained.state_dict(), strict=False)
-        faces = self.train.thinned(SEARCHED_FACES)
-        latents = encode(trained, faces)
-        weights = balanced_weights(fader.schema, faces.labels)
-        count = self.config.refinement.directions
-        fader.erasure.basis = leaking_directions(
-            fader.schema, latents, faces.labels, weights, count
-        )
-
-    def _trainer_of(
-        self, fader: Fader, settings: FaderSettings, name: str
-    ) -> tuple[Trainer, FaderTask, Callable[[], Fader]]:
-        sampler = self._sampler(settings)
         task = FaderTask(fader, settings.objective, sampler.prior, self.accelerator)
 
         def averaged() -> Fader:
             return task.averaged_fader(sampler)
 
         callback = Evaluation(averaged, self.train.thinned(PROBED_FACES), self.validation)
-        folder = self.folder / name
+        folder = self.folder / "fader"
         trainer = Trainer(task, sampler, folder, settings.trainer, self.accelerator, [callback])
         return trainer, task, averaged
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, cast
 
 import torch
@@ -69,8 +68,7 @@ class Objective:
 class FaderTask:
     """Encoder and decoder against the latent discriminator (a ``train.trainer.Task``).
 
-    With a lambda_e of 0 there is no discriminator; of a fader whose encoder is frozen the decoder
-    alone learns.
+    With a lambda_e of 0 there is none.
 
     One encoder pass a step serves both: the discriminator steps first, on the latent cut off
     from its graph, then encoder and decoder do, through the graph kept.
@@ -153,10 +151,8 @@ class FaderTask:
         """
         fader = cast(Fader, self.average.module)
         seen = map(self._seen_in_training, map(sampler, range(batches)))
-        update_bn(seen, _Learning(fader.eval(), self.objective.latent_noise))
+        update_bn(seen, _Autoencoder(fader, self.objective.latent_noise))
         fader.eval()
-        if fader.encoder_is_frozen:
-            return fader
         with torch.inference_mode():
             seen_faces = 0
             for part in torch.arange(len(sampler.faces)).split(sampler.batch_size):
@@ -227,15 +223,13 @@ class FaderTask:
         optimizer.step()
 
 
-class _Learning(nn.Module):
-    """The part of a Fader that learns, called as a whole with its arguments as one, the way
-    ``update_bn`` hands them over: what is frozen keeps its statistics.
-    """
+class _Autoencoder(nn.Module):
+    """A Fader that takes its arguments as one, the way ``update_bn`` hands them over."""
 
     def __init__(self, fader: Fader, noise: float) -> None:
         super().__init__()
-        self.part = fader.decoder if fader.encoder_is_frozen else fader
-        self.whole = partial(fader, noise=noise)
+        self.fader = fader
+        self.noise = noise
 
     def forward(self, arguments: tuple[Tensor, ...]) -> Tensor:
-        return self.whole(*arguments)[1]
+        return self.fader(*arguments, noise=self.noise)[1]

@@ -36,35 +36,20 @@ def probe_auc(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         latents, labels = train[0].flatten(1), train[1]
-        probe = trained_probe(schema, latents, labels, hidden, steps)
+        mean, std = latents.mean(0), latents.std(0) + 1e-6
+        net = _probe(latents.shape[1], hidden, schema.prediction_size).to(latents.device)
+        optimizer = torch.optim.AdamW(net.parameters(), 1e-3, weight_decay=1e-2)
+        target = schema.target(labels)
+        for _ in range(steps):
+            chosen = torch.randint(len(latents), (256,), device=latents.device)
+            logits = net((latents[chosen] - mean) / std)
+            loss = prediction_loss(schema, logits, target[chosen])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
         with torch.no_grad():
-            scores = probe(held_out[0].flatten(1))
+            scores = net.eval()((held_out[0].flatten(1) - mean) / std)
     return _auc(schema, scores, held_out[1], labels)
-
-
-def trained_probe(
-    schema: AttributeSchema,
-    latents: Tensor,
-    labels: Tensor,
-    hidden: int,
-    steps: int,
-    weights: Tensor | None = None,
-) -> nn.Module:
-    """Latents (N, D) -> logits (N, schema.prediction_size), trained on these and their labels.
-
-    weights (N,): how often a face is drawn, by default as often as any other.
-    """
-    weights = torch.ones(len(latents)) if weights is None else weights
-    probe = _Probe(latents, hidden, schema.prediction_size).to(latents.device)
-    optimizer = torch.optim.AdamW(probe.parameters(), 1e-3, weight_decay=1e-2)
-    target = schema.target(labels)
-    for _ in range(steps):
-        chosen = torch.multinomial(weights, 256, True).to(latents.device)
-        loss = prediction_loss(schema, probe(latents[chosen]), target[chosen])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return probe.eval()
 
 
 class Evaluation:
@@ -133,19 +118,12 @@ def slider_ends(schema: AttributeSchema, start: Tensor) -> Iterator[Tensor]:
             yield values
 
 
-class _Probe(nn.Module):
-    """Of latents (N, D), brought to the scale of those given."""
-
-    def __init__(self, latents: Tensor, hidden: int, outputs: int) -> None:
-        super().__init__()
-        self.mean, self.std = latents.mean(0), latents.std(0) + 1e-6
-        layers: list[nn.Module] = [nn.Linear(latents.shape[1], hidden or outputs)]
-        if hidden:
-            layers += [nn.ReLU(), nn.Dropout(0.5), nn.Linear(hidden, outputs)]
-        self.layers = nn.Sequential(*layers)
-
-    def forward(self, latents: Tensor) -> Tensor:
-        return self.layers((latents - self.mean) / self.std)
+def _probe(inputs: int, hidden: int, outputs: int) -> nn.Module:
+    if not hidden:
+        return nn.Linear(inputs, outputs)
+    return nn.Sequential(
+        nn.Linear(inputs, hidden), nn.ReLU(), nn.Dropout(0.5), nn.Linear(hidden, outputs)
+    )
 
 
 def _auc(
