@@ -41,6 +41,7 @@ from train.judge import Judge, trained_judge
 from train.objective import FaderTask
 from train.probe import Evaluation, probe_auc
 from train.realism import realism_figures
+from train.regions import located
 from train.trainer import Trainer
 
 PROBED_FACES = 6_000
@@ -126,7 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class Ground:
-    """What all variants share: faces, what the estimator reads in them, and the judge."""
+    """What all variants share: faces, what the estimator reads in them, where their attributes
+    show, and the judge.
+    """
 
     def __init__(self, config: Config, data: Path, estimator: AttributeEstimator, judge: Path):
         self.accelerator = Accelerator(mixed_precision=config.mixed_precision)
@@ -136,6 +139,7 @@ class Ground:
         )
         for faces in (self.train, self.validation):
             faces.read_values(estimator)
+        self.schema = located(self.train.schema, self.train)
         self.judge: Judge = trained_judge(
             config.attributes, config.judge, self.train, self.validation, judge, self.accelerator
         )
@@ -155,6 +159,7 @@ class Trial:
         torch.manual_seed(settings.trainer.seed)
         self.sampler = BatchSampler(self.train, settings.batch_size, settings.trainer.seed)
         fader = config.new_fader()
+        fader.schema = ground.schema
         if not self.departures.erasure:
             fader.erasure = Untouched()  # type: ignore[assignment]
         if self.departures.latent == "raw":
@@ -221,7 +226,7 @@ class VariedTask(FaderTask):
                 objective.discriminator_width,
                 objective.discriminator_dropout,
             )
-            self.discriminator.load_state_dict(fresh.state_dict())
+            self.modules["discriminator"].load_state_dict(fresh.state_dict())
             self.optimizers["discriminator"].state.clear()
         return super()._update_discriminator(latent, target)
 
@@ -258,11 +263,13 @@ def edit_figures(
 ) -> dict[str, Any]:
     """Swaps by attribute, the mean side effect over the target's own, and the mean of KIDs."""
     edits = Edits(fader, judge, faces, encode(fader, faces))
-    attributes = evaluate.edit_figures(edits, People(faces.people))
-    side = [r for each in attributes.values() for r in each["side_effect_ratio"].values()]
-    realism = realism_figures(edits, train)
+    people = People(faces.people)
+    attributes = evaluate.edit_figures(edits, people)
+    ratios = [each["side_effect_ratio"] for each in attributes.values()]
+    side = [r for each in ratios for way in DIRECTIONS if (r := each.get(way)) is not None]
+    realism = realism_figures(edits, train, people)
     kid = [
-        figures["kid"][way]["kid"]
+        figures["kid"][way]["mean"]
         for figures in realism.values()
         for way in DIRECTIONS
         if way in figures["kid"]

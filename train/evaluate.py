@@ -10,12 +10,12 @@ outside the repository's tracked files: they show people of the data set.
 metrics.json: {"split", "faces", "people", "reconstruction": {measure: figure},
 "identity": {"faces", pair: mean cosine, "threshold": cosine, "one_person_same": share,
 "unchanged_rank_correlation": number}, "attributes": {name: {measure: figure or number,
-"half_cross": {direction: strength or null}, "reliability": [share or null], "kid": {what: {"kid",
-"n"}}}}, "whole_photos": {"faces", "not_found", "attributes": {name: {measure: figure or number}}}};
-a figure is {"mean", "low", "high"}, the ends of a 95 % interval from a
-bootstrap over people. The functions that measure say what. KID is on the judge's features, not
-Inception's: it compares within the table only. "whole_photos" is there with --photos alone, the
-folder of the photos that the faces were prepared from.
+"half_cross": {direction: strength or null}, "reliability": [share or null], "kid": {what: figure
+with "n"}}}, "whole_photos": {"faces", "not_found", "attributes": {name: {measure: figure or
+number}}}}; a figure is {"mean", "low", "high"}, the ends of a 95 % interval from a bootstrap over
+people. The functions that measure say what. KID is on the judge's features, not Inception's: it
+compares within the table only. "whole_photos" is there with --photos alone, the folder of the
+photos that the faces were prepared from.
 
 Edits start at the estimated values, as a visitor's do, and are read by a judge (``train.judge``),
 which is trained first where --judge holds none yet: a quarter of an hour, resumed if interrupted.
@@ -45,6 +45,7 @@ from torchmetrics.functional.regression import spearman_corrcoef
 from torchvision.utils import make_grid
 from tqdm import tqdm
 
+from fader_demo.attributes import AttributeSchema
 from fader_demo.editor import Editor
 from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
@@ -53,7 +54,7 @@ from fader_demo.readings import unchanged
 from train import command
 from train.bootstrap import Figure, People
 from train.config import Config
-from train.data import PreparedFaces, encode
+from train.data import PreparedFaces, encode, overlap_weights
 from train.edits import (
     BATCH,
     DIRECTIONS,
@@ -155,7 +156,7 @@ def evaluate(
             edit_figures(edits, people),
             response_figures(edits, people),
             identity,
-            realism_figures(edits, train),
+            realism_figures(edits, train, people),
             invariance(fader, train, faces, latents),
         ),
     }
@@ -222,10 +223,14 @@ def edit_figures(edits: Edits, people: People) -> dict[str, dict[str, Any]]:
     returned the photo would score 0. "label" moves the slider to 0 or 1, "end" to its end, "swap"
     is the mean of both directions. "side_effects" is the mean change of every other attribute's
     score at the end, in units of the distance between that attribute's average faces;
-    "side_effect_ratio" what they have in the mean, over the change of the attribute itself.
+    "side_effect_ratio" what they have in the mean, over the change of the attribute itself; its
+    "photos" is what to hold that against: the same of photos with and without the attribute, alike
+    in all other labels (``overlap_weights``). A perfect edit would have it too: even of people
+    without a beard, men look more like those who have one than women do.
     """
     result: dict[str, dict[str, Any]] = {}
     schema = edits.faces.schema
+    weights = overlap_weights(schema, edits.faces.labels)
     for index, attribute in tqdm(list(binary(schema)), desc="Edits", leave=False):
         figures = result.setdefault(attribute.name, {"side_effects": {}, "side_effect_ratio": {}})
         for direction in DIRECTIONS:
@@ -243,11 +248,25 @@ def edit_figures(edits: Edits, people: People) -> dict[str, dict[str, Any]]:
                 if column != index
             }
             figures["side_effects"][direction] = others
-            if own := abs(change[index].item()):
-                ratio = np.abs([*others.values()]).mean() / own
-                figures["side_effect_ratio"][direction] = round(float(ratio), 3)
+            figures["side_effect_ratio"][direction] = _side_effect_ratio(schema, index, change)
+        has = edits.faces.labels[:, index] > 0.5
+        if 0 < has.sum() < len(has):
+            without, with_it = (
+                torch.einsum("n,na->a", weights[rows, index], edits.photos[rows])
+                / weights[rows, index].sum()
+                for rows in (~has, has)
+            )
+            ratio = _side_effect_ratio(schema, index, with_it - without)
+            figures["side_effect_ratio"]["photos"] = ratio
         figures |= swaps(figures)
     return result
+
+
+def _side_effect_ratio(schema: AttributeSchema, index: int, change: Tensor) -> float | None:
+    """Of a mean change of scores (attributes,): the others' size in the mean, over one's own."""
+    others = [abs(change[column].item()) for column, _ in binary(schema) if column != index]
+    own = abs(change[index].item())
+    return round(sum(others) / len(others) / own, 3) if others and own else None
 
 
 def response_figures(edits: Edits, people: People) -> dict[str, dict[str, Any]]:

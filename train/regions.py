@@ -74,8 +74,8 @@ def _features(images: Tensor) -> Tensor:
 
 def _regions(differences: Tensor) -> Tensor:
     """(attributes, 4, SIDE, SIDE) -> digits (attributes, REGION_SIDE, REGION_SIDE)."""
-    colour, texture = differences[:, :3].amax(1), differences[:, 3]
-    shown = torch.stack([each / each.amax((1, 2), keepdim=True) for each in (colour, texture)])
+    shown = torch.stack([differences[:, :3].amax(1), differences[:, 3]])  # in colour, in texture
+    shown = shown / shown.amax((2, 3), keepdim=True).clamp(min=1e-9)
     # Grown first: a difference passes through nothing where it turns from lighter to darker.
     grown = F.max_pool2d(shown.amax(0)[:, None], 5, 1, 2)
     cells = F.avg_pool2d(grown, SIDE // REGION_SIDE)[:, 0]

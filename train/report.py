@@ -68,12 +68,16 @@ def _second_table(
         "attribute",
         "half across, on / off",
         "monotone",
-        "side effects, on / off",
+        "side effects, on / off / photos",
         "same person, on / off",
         f"KID on, {kid}",
         f"KID off, {kid}",
     ]
-    caption = "KID is on the judge's features: to be compared within this table only."
+    caption = (
+        "KID is on the judge's features, to be compared within this table only, and between faces "
+        "alike in all other labels. Photos: what the other scores differ by between photos with "
+        "and without the attribute, alike in all other labels, over what its own does."
+    )
     if whole_photos:
         titles.append("swap after paste, at the labels / ends")
         caption += f" After paste: {whole_photos['faces']} whole photos."
@@ -83,14 +87,14 @@ def _second_table(
             name,
             _listed(figures["half_cross"][way] for way in DIRECTIONS),
             f"{figures['monotone']['mean']:.2f}",
-            _listed(figures["side_effect_ratio"].get(way) for way in DIRECTIONS),
+            _listed(figures["side_effect_ratio"].get(of) for of in (*DIRECTIONS, "photos")),
             _listed(figures["same_person"][way]["mean"] for way in DIRECTIONS),
         ]
         for way in DIRECTIONS:
             found = (
                 figures["kid"].get(f"{what}{way}") for what in ("", "reconstruction_", "untouched_")
             )
-            cells.append(_listed((one and one["kid"] for one in found), 3))
+            cells.append(_listed((one and one["mean"] for one in found), 3))
         if whole_photos:
             cells.append(_swaps(whole_photos["attributes"].get(name, {})))
         lines.append("| " + " | ".join(cells) + " |")
