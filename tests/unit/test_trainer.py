@@ -222,7 +222,7 @@ def test_two_processes_train_the_same_weights(config: dict, prepared: Path, tmp_
         "    run.read_values(task.averaged_estimator)\n"
         "    trainer, task, _ = run.fader_trainer(); trainer.fit()\n"
         "    return [sum(p.double().sum().item() for p in m.parameters())\n"
-        "            for m in (task.fader, task.discriminator, task.average)]\n"
+        "            for m in map(task.modules.get, ('fader', 'discriminator', 'average'))]\n"
         "run = Run.open(*map(Path, sys.argv[1:4]))\n"
         "assert run.accelerator.num_processes == 2\n"
         "both = gather_object([trained(run)])\n"
