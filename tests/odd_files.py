@@ -384,7 +384,7 @@ _FILES: list[tuple[str, Callable[[], Files]]] = [
 
 
 def opened(model: Path, folder: Path) -> Iterator[dict[str, Any]]:
-    """What became of each file, in how many seconds of computing, and of a good photo after it."""
+    """What became of each file, in how many seconds of computing."""
     import torch
 
     from fader_demo import Editor
@@ -393,7 +393,7 @@ def opened(model: Path, folder: Path) -> Iterator[dict[str, Any]]:
     editor = Editor.from_pretrained(model, device="cpu")
     attribute = editor.schema[0]
 
-    def outcome(photo: Path | Image.Image) -> dict[str, Any]:
+    def outcome(photo: Path) -> dict[str, Any]:
         began = time.process_time()
         try:
             editor.paste(editor.open(photo), {attribute.name: attribute.slider[1]}, max_side=768)
@@ -405,9 +405,7 @@ def opened(model: Path, folder: Path) -> Iterator[dict[str, Any]]:
         return {"became": became, "message": message, "seconds": time.process_time() - began}
 
     for name in sorted(os.listdir(folder)):
-        file = outcome(folder / name)
-        after = file if file["became"] == EDIT else outcome(HEAD)
-        yield {"name": name, **file, "next": after["became"], "peak": peak_bytes()}
+        yield {"name": name, **outcome(folder / name), "peak": peak_bytes()}
 
 
 def peak_bytes() -> int:

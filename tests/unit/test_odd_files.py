@@ -1,6 +1,6 @@
 """Whatever file comes in becomes an edit or a plain word, soon, in little memory, and life goes on.
 
-All of them are opened in a process of its own, one after the other.
+All of them are opened in a process of its own, one after the other, good photos among the bad.
 """
 
 from __future__ import annotations
@@ -74,10 +74,6 @@ def test_none_takes_long(outcomes: list[dict[str, Any]]) -> None:
 
 def test_all_of_them_take_little_memory(outcomes: list[dict[str, Any]]) -> None:
     assert outcomes[-1]["peak"] < MOST_BYTES
-
-
-def test_after_each_a_good_photo_opens(outcomes: list[dict[str, Any]]) -> None:
-    assert {outcome["name"] for outcome in outcomes if outcome["next"] != EDIT} == set()
 
 
 def test_of_a_link_to_another_file_nothing_is_told(outcomes: list[dict[str, Any]]) -> None:
