@@ -12,6 +12,7 @@ Follow it with ``tensorboard --logdir runs``; ``python -m train.export`` makes a
 from __future__ import annotations
 
 import gc
+import hashlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
@@ -27,6 +30,7 @@ from train import command
 from train.config import Config, FaderSettings
 from train.data import BatchSampler, PreparedFaces
 from train.estimation import EstimatorEvaluation, EstimatorSettings, EstimatorTask
+from train.files import write_tensors
 from train.objective import FaderTask
 from train.probe import Evaluation
 from train.regions import located
@@ -35,6 +39,8 @@ from train.warm_start import start_estimator, start_fader
 
 PROBED_FACES = 4_000
 """Training faces whose latents a fresh probe is trained on during a run."""
+LOOKED_AT_FACES = 25_000
+"""Training faces, at most, on which it is measured where attributes show."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -110,10 +116,25 @@ class Run:
         return Trainer(task, sampler, folder, settings.trainer, self.accelerator, [callback]), task
 
     def read_values(self, estimator: AttributeEstimator) -> None:
-        """Lets the decoder be told what the estimator reads, as it will be of an upload."""
+        """Lets the decoder be told what the estimator reads, as it will be of an upload.
+
+        It takes minutes, so what was read is kept for when the run goes on.
+        """
+        splits = {"train": self.train, "validation": self.validation}
+        kept, of = self.folder / "values.safetensors", _digest(estimator, *splits.values())
+        if values := _values_kept(kept, of):
+            for name, faces in splits.items():
+                faces.values = values[name]
+            return
         self.accelerator.print("Reading attribute values off the faces ...")
-        self.train.read_values(estimator)
-        self.validation.read_values(estimator)
+        for faces in splits.values():
+            faces.read_values(estimator)
+        if self.accelerator.is_main_process:
+            values = {name: faces.values for name, faces in splits.items()}
+            try:
+                write_tensors(kept, values, {"of": of})
+            except OSError as error:  # they are read again, then
+                print(f"The values could not be kept: {error}")
 
     def fader_trainer(self) -> tuple[Trainer, FaderTask, Callable[[], Fader]]:
         """The trainer, its task, and what makes the averaged model of the moment."""
@@ -121,7 +142,7 @@ class Run:
         sampler = self._sampler(settings)
         fader = self.config.new_fader()
         self.accelerator.print("Measuring where on a face each attribute shows ...")
-        fader.schema = located(fader.schema, self.train)
+        fader.schema = located(fader.schema, self.train.thinned(LOOKED_AT_FACES))
         if self.start:
             start_fader(fader, self.start[0])
         task = FaderTask(fader, settings.objective, sampler.prior, self.accelerator)
@@ -143,6 +164,28 @@ class Run:
             self.accelerator.process_index,
             self.accelerator.num_processes,
         )
+
+
+def _digest(estimator: AttributeEstimator, *splits: PreparedFaces) -> str:
+    """Of what values depend on: the estimator's weights, and which faces it reads."""
+    digest = hashlib.sha256()
+    for tensor in estimator.state_dict().values():
+        digest.update(tensor.cpu().numpy().tobytes())
+    for faces in splits:
+        digest.update("\n".join(faces.ids).encode())
+        digest.update(faces.labels.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _values_kept(path: Path, of: str) -> dict[str, Tensor]:
+    """What was read, by split; nothing if it was read by another estimator or off other faces."""
+    try:
+        with safe_open(str(path), "pt") as file:
+            if (file.metadata() or {}).get("of") == of:
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError):
+        pass
+    return {}
 
 
 if __name__ == "__main__":

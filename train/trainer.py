@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -15,12 +14,12 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from train.data import Batch
+from train.files import write_tensors
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -124,20 +123,12 @@ class Trainer:
         """
         if not self.accelerator.is_main_process:
             return
-        tensors = {
-            name: tensor.detach().cpu().contiguous().clone()
-            for name, tensor in self._tensors().items()
-        }
+        tensors = self._tensors()
         if not all(t.isfinite().all() for t in tensors.values() if t.is_floating_point()):
             raise TrainingDiverged(f"A weight is not finite at step {step}. {self._last_good()}")
-        partial = self.checkpoint.with_suffix(".partial")
         try:
-            save_file(tensors, str(partial), {"step": str(step)})
-            with partial.open("rb+") as file:
-                os.fsync(file.fileno())
-            os.replace(partial, self.checkpoint)
-        except (OSError, SafetensorError) as error:
-            partial.unlink(missing_ok=True)
+            write_tensors(self.checkpoint, tensors, {"step": str(step)})
+        except OSError as error:
             self.accelerator.print(f"Checkpoint at step {step} could not be written: {error}")
 
     def resume(self) -> int:

@@ -18,7 +18,7 @@ from small_run import write_config
 
 from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
-from train import export, fit, trainer
+from train import data, export, files, fit, trainer
 from train.fit import Run
 
 ROOT = Path(__file__).parents[2]
@@ -129,11 +129,47 @@ def test_a_full_disk_keeps_the_old_checkpoint(
         Path(path).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(trainer, "save_file", full)
+    monkeypatch.setattr(files, "save_file", full)
     run.save(99)
     assert "No space left" in capsys.readouterr().out
     assert equal(checkpoint(whole_run), before)
-    assert not list((whole_run / "fader").glob("*.partial"))
+    assert [path.name for path in (whole_run / "fader").glob("*.new")] == []
+
+
+def test_what_was_read_of_the_faces_is_not_read_again(
+    whole_run: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, predict = [], data.predict
+
+    def counted(network: torch.nn.Module, faces: data.PreparedFaces, *rest: int) -> torch.Tensor:
+        read.append(faces.split)
+        return predict(network, faces, *rest)
+
+    monkeypatch.setattr(data, "predict", counted)
+
+    def values(run: Run) -> torch.Tensor:
+        _, task = run.estimator_trainer()
+        task.averaged_estimator.load_state_dict(estimator)
+        run.read_values(task.averaged_estimator)
+        return run.train.values
+
+    run = Run.open(tmp_path / "config.yaml", prepared, whole_run)
+    trained, task = run.estimator_trainer()
+    trained.resume()
+    estimator = {k: v.clone() for k, v in task.averaged_estimator.state_dict().items()}
+    kept = values(run)
+    assert read == []
+    assert not torch.equal(kept, run.train.labels)
+    fewer = Run.open(tmp_path / "config.yaml", prepared, whole_run)
+    fewer.train = fewer.train.thinned(20)  # other faces
+    assert len(values(fewer)) == 20
+    assert read == ["train", "validation"]
+    estimator["head.bias"] += 1  # another estimator
+    again = values(fewer)
+    assert read == ["train", "validation"] * 2
+    (whole_run / "values.safetensors").write_bytes(b"damaged")
+    assert torch.equal(values(fewer), again)
+    assert read == ["train", "validation"] * 3
 
 
 def test_a_damaged_checkpoint_is_named(
