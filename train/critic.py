@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -22,13 +23,21 @@ class Critic(nn.Module):
     """Face (N, 3, S, S) -> scores (N, attributes, 2): a real photo with label 0, with label 1.
 
     One score for every attribute and label (as StarGAN v2 has one for every domain, arXiv
-    1912.01865). Spectral normalisation (arXiv 1802.05957) keeps the scores smooth without a
-    gradient penalty, which would cost a second backward pass.
+    1912.01865), from patches of a third of the face (as PatchGAN, arXiv 1611.07004), and of these
+    from where the attribute shows. Of all photos of beards there is none of a woman: a critic that
+    saw the eyes would take no beard on her for real, and a decoder could not learn to draw one.
+
+    Spectral normalisation (arXiv 1802.05957) keeps the scores smooth without a gradient penalty,
+    which would cost a second backward pass.
     """
 
-    def __init__(self, attributes: int, image_size: int, width: int) -> None:
+    SIDE = 8
+
+    seen: Tensor
+
+    def __init__(self, schema: AttributeSchema, image_size: int, width: int) -> None:
         super().__init__()
-        depth = (image_size // 4).bit_length() - 1
+        depth = (image_size // self.SIDE).bit_length() - 1
         layers: list[nn.Module] = []
         channels = 3
         for out_channels in block_widths(width, 8 * width, depth):
@@ -37,11 +46,17 @@ class Critic(nn.Module):
                 nn.LeakyReLU(0.2),
             ]
             channels = out_channels
-        layers += [nn.Flatten(), spectral_norm(nn.Linear(channels * 4 * 4, 2 * attributes))]
         self.layers = nn.Sequential(*layers)
+        self.head = spectral_norm(nn.Linear(channels * self.SIDE**2, 2 * len(schema)))
+        # Moving one attribute at a time tells the region of each.
+        regions = schema.region(torch.zeros(len(schema), len(schema)), torch.eye(len(schema)))
+        seen = F.adaptive_avg_pool2d(regions, self.SIDE).expand(-1, channels, -1, -1)
+        self.register_buffer("seen", seen.flatten(1).repeat_interleave(2, 0), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.layers(image).unflatten(1, (-1, 2))
+        features = self.layers(image).flatten(1)
+        weight, bias = cast(Tensor, self.head.weight), cast(Tensor, self.head.bias)
+        return F.linear(features, weight * self.seen, bias).unflatten(1, (-1, 2))
 
 
 def adversarial_edit_loss(scores: Tensor, edit: Edit) -> Tensor:

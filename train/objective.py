@@ -94,7 +94,7 @@ class FaderTask:
             )
         if objective.guidance.weight:
             width = objective.guidance.critic_width
-            networks["critic"] = Critic(len(self.schema), fader.image_size, width).to(
+            networks["critic"] = Critic(self.schema, fader.image_size, width).to(
                 accelerator.device,
                 memory_format=torch.channels_last,  # type: ignore[call-overload]
             )

@@ -84,7 +84,7 @@ def test_the_decoder_is_judged_by_what_the_edit_claims() -> None:
 def test_a_critic_learns_what_an_attribute_looks_like() -> None:
     """From photos alone: one score rises where the mark is, the other where it is not."""
     torch.manual_seed(0)
-    critic = Critic(attributes=1, image_size=32, width=8)
+    critic = Critic(AttributeSchema.from_config([{"name": "Hat"}]), image_size=32, width=8)
     optimizer = torch.optim.Adam(critic.parameters(), 2e-3, betas=(0.5, 0.999))
 
     def photos(count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -105,3 +105,18 @@ def test_a_critic_learns_what_an_attribute_looks_like() -> None:
     scores = critic.eval()(images)
     assert scores.shape == (200, 1, 2)
     assert ((scores[:, 0, 1] > scores[:, 0, 0]) == (labels[:, 0] > 0.5)).float().mean() > 0.95
+
+
+def test_an_attribute_is_judged_only_where_it_shows() -> None:
+    lower_half = ["0" * 16] * 8 + ["9" * 16] * 8
+    schema = AttributeSchema.from_config(
+        [{"name": "Beard", "region": lower_half}, {"name": "Male"}, {"name": "Hat"}]
+    )
+    torch.manual_seed(0)
+    critic = Critic(schema, image_size=64, width=8).eval()
+    face = torch.rand(1, 3, 64, 64)
+    other = face.clone()
+    other[:, :, :16] = 0  # farther from the lower half than a patch reaches
+    changed = (critic(face) - critic(other)).abs().amax(2)[0]
+    assert changed[0] < 1e-6
+    assert changed[1:].min() > 1e-4
