@@ -79,8 +79,8 @@ def kept_its_pin(visitor: Visitor) -> bool:
 def let_go(served: gr.Blocks, page: Page) -> Callable[[], None]:
     """Makes the server forget the photos of its one visitor, as after too long an absence.
 
-    A thread that has just answered may hold the visit a moment longer than its state does, so it
-    is taken from both places.
+    It is taken from both places: what finds visits by their keys does so for as long as anything
+    holds one.
     """
 
     def let_go() -> None:
