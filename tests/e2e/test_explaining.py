@@ -6,7 +6,7 @@ from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
-from visitor import NewVisitor, Visitor
+from visitor import Visitor
 
 from fader_demo import Editor
 from fader_demo.ui.pictures import LIVE_SIDE
@@ -54,11 +54,11 @@ def test_another_model_keeps_the_photo_the_shared_sliders_and_the_pins(
     expect(visitor.page.get_by_role("region", name="Pinned edits")).to_contain_text("made with")
 
 
-def test_a_checker_of_accessibility_finds_nothing_serious(new_visitor: NewVisitor) -> None:
+def test_a_checker_of_accessibility_finds_nothing_serious(visitor: Visitor) -> None:
+    visitor.page.get_by_role("button", name="Pin this edit").click()
     # What a tab holds is the same on a phone; what is around it is laid out anew.
     for width, height, tabs in ((1280, 800, TABS), (390, 844, TABS[:1])):
-        visitor = new_visitor(width, height)
-        visitor.page.get_by_role("button", name="Pin this edit").click()
+        visitor.page.set_viewport_size({"width": width, "height": height})
         for tab in tabs:
             visitor.open_tab(tab)
             part = "#panels" if tab != TABS[0] else None  # the rest is the same on every tab

@@ -232,8 +232,11 @@ def test_a_model_that_is_none_is_named(
     assert "none" in capsys.readouterr().err
 
 
-def test_composites_that_hold_no_face_are_not_kept(model: Path, prepared: Path) -> None:
+def test_composites_that_hold_no_face_are_not_kept(
+    model: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An untrained decoder draws no face, so there is nothing to keep."""
+    monkeypatch.setattr("train.composites.TRIES", 3)
     fader = Fader.from_pretrained(model).eval()
     faces = PreparedFaces(prepared, "train", SCHEMA, {"Beard": "not No_Beard"})
     latents = torch.randn(len(faces), *fader.latent_shape)

@@ -245,7 +245,7 @@ def test_exported_statistics_belong_to_the_averaged_weights(
 
 def test_two_processes_train_the_same_weights(config: dict, prepared: Path, tmp_path: Path) -> None:
     """Over gloo; the mean of the processes' gradients moves both alike, so one file serves."""
-    config["fader"]["trainer"]["evaluate_every"] = 6
+    config["fader"]["trainer"]["evaluate_every"] = 12
     path, run = write_config(config, tmp_path), tmp_path / "run"
     script = tmp_path / "both.py"
     script.write_text(
