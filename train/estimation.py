@@ -13,6 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torchmetrics.functional.classification import binary_auroc
 
 from fader_demo.attributes import AttributeSchema
+from train.augmentation import augment
 from train.data import Batch, PreparedFaces, predict
 from train.losses import prediction_loss
 from train.trainer import TrainerSettings
@@ -89,20 +90,6 @@ def _averaged_in(averages: Any, weights: Any, count: Tensor | int) -> None:
     """An exponential average, shorter at first: a short run would end near where it began."""
     decay = min(AVERAGE_DECAY, (1 + int(count)) / (10 + int(count)))
     get_ema_multi_avg_fn(decay)(averages, weights, count)
-
-
-def augment(images: Tensor) -> Tensor:
-    """Images (N, 3, S, S), each moved by up to 4 %, scaled by up to 6 % and lit differently."""
-    count, device = len(images), images.device
-    scale = 1 + 0.06 * (2 * torch.rand(count, device=device) - 1)
-    theta = torch.zeros(count, 2, 3, device=device)
-    theta[:, 0, 0] = theta[:, 1, 1] = scale
-    theta[:, :, 2] = 0.08 * (2 * torch.rand(count, 2, device=device) - 1)
-    grid = nn.functional.affine_grid(theta, list(images.shape), align_corners=False)
-    moved = nn.functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
-    gain = 1 + 0.2 * (2 * torch.rand(count, 1, 1, 1, device=device) - 1)
-    shift = 0.1 * (2 * torch.rand(count, 3, 1, 1, device=device) - 1)
-    return (moved * gain + shift).clamp(-1, 1)
 
 
 def balanced_accuracy(score: Tensor, truth: Tensor) -> float:

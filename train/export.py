@@ -46,7 +46,7 @@ def export(run: Run, folder: Path) -> int:
     run.read_values(estimator)
     logits = predict(estimator, run.validation)
     estimator.anchors.copy_(label_anchors(estimator.schema, logits, run.validation.labels))
-    fader_trainer, _, averaged = run.fader_trainer()
+    fader_trainer, _, averaged = run.fader_trainer(estimator)
     steps = fader_trainer.resume()
     if not steps:
         raise CheckpointError(f"{run.folder} holds no trained Fader yet.")

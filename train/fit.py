@@ -92,7 +92,7 @@ class Run:
         if estimator.fit() < estimator.settings.steps:
             return False
         self.read_values(task.averaged_estimator)
-        fader, _, _ = self.fader_trainer()
+        fader, _, _ = self.fader_trainer(task.averaged_estimator)
         return fader.fit() >= fader.settings.steps
 
     def close(self) -> None:
@@ -136,7 +136,9 @@ class Run:
             except OSError as error:  # they are read again, then
                 print(f"The values could not be kept: {error}")
 
-    def fader_trainer(self) -> tuple[Trainer, FaderTask, Callable[[], Fader]]:
+    def fader_trainer(
+        self, estimator: AttributeEstimator
+    ) -> tuple[Trainer, FaderTask, Callable[[], Fader]]:
         """The trainer, its task, and what makes the averaged model of the moment."""
         settings = self.config.fader
         sampler = self._sampler(settings)
@@ -145,7 +147,7 @@ class Run:
         fader.schema = located(fader.schema, self.train.thinned(LOOKED_AT_FACES))
         if self.start:
             start_fader(fader, self.start[0])
-        task = FaderTask(fader, settings.objective, sampler.prior, self.accelerator)
+        task = FaderTask(fader, settings.objective, sampler.prior, self.accelerator, estimator)
 
         def averaged() -> Fader:
             return task.averaged_fader(sampler)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -12,8 +14,19 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 from fader_demo.blending import blend, confine
+from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
-from train.critic import Critic, Edit, adversarial_edit_loss, critic_loss, random_edit
+from train.augmentation import augment
+from train.critic import (
+    Critic,
+    Edit,
+    PhotoCritic,
+    adversarial_edit_loss,
+    adversarial_photo_loss,
+    critic_loss,
+    photo_loss,
+    random_edit,
+)
 from train.data import Batch, BatchSampler
 from train.discriminator import LatentDiscriminator
 from train.losses import AdversaryTarget, adversarial_loss, prediction_loss
@@ -21,10 +34,11 @@ from train.losses import AdversaryTarget, adversarial_loss, prediction_loss
 
 @dataclass(frozen=True)
 class Guidance:
-    """Edits shown to a critic, from step ``start`` on, their weight rising over rise_steps.
+    """Edits shown to two critics, from step ``start`` on, their weight rising over rise_steps.
 
     What the latent discriminator leaves in the latent, the decoder need not take from the code;
-    the critic makes it listen, and keeps what it draws like photos. sparsity: weight of the mean
+    the critic of labels makes it listen, and that of photos keeps stains out of what it draws.
+    weight: of the loss that either gives. sparsity: weight of the mean
     absolute change, which leaves alone what the critic does not ask to be changed (the residual
     images of Shen and Liu, arXiv 1612.05363).
     """
@@ -75,7 +89,12 @@ class FaderTask:
     """
 
     def __init__(
-        self, fader: Fader, objective: Objective, prior: Tensor, accelerator: Accelerator
+        self,
+        fader: Fader,
+        objective: Objective,
+        prior: Tensor,
+        accelerator: Accelerator,
+        estimator: AttributeEstimator,
     ) -> None:
         self.objective = objective
         self.schema = fader.schema
@@ -94,12 +113,14 @@ class FaderTask:
             )
         if objective.guidance.weight:
             width = objective.guidance.critic_width
-            networks["critic"] = Critic(self.schema, fader.image_size, width).to(
-                accelerator.device,
-                memory_format=torch.channels_last,  # type: ignore[call-overload]
-            )
+            networks["critic"] = Critic(self.schema, fader.image_size, width)
+            networks["photo_critic"] = PhotoCritic(estimator)
+        device, layout = accelerator.device, torch.channels_last
         prepared = {
-            name: accelerator.prepare(network, self._adam(network))
+            name: accelerator.prepare(
+                network.to(device, memory_format=layout),  # type: ignore[call-overload]
+                self._adam(network),
+            )
             for name, network in networks.items()
         }
         self.optimizers: dict[str, Any] = {name: pair[1] for name, pair in prepared.items()}
@@ -132,11 +153,12 @@ class FaderTask:
             # As the product shows it; the unedited decode is held, it has the photo to match.
             unedited, region = rebuilt.detach(), self.schema.region(values, edit.values)
             edited = blend(unedited, confine(unedited, decoded[0], region)).apply(images)
-            logged["loss/critic"] = self._update_critic(images, labels, edited.detach(), edit)
-            logged["loss/edit"] = self._edit_loss(edited, edit)
-            logged["loss/change"] = F.l1_loss(decoded[0].float(), unedited.float())
+            changed = PhotoCritic.changed(images, edited.detach())
+            logged |= self._update_critics(images, labels, edited.detach(), edit, changed)
+            judged = self._edit_losses(edited, edit, changed)
+            logged |= judged | {"loss/change": F.l1_loss(decoded[0].float(), unedited.float())}
             guidance = self.objective.guidance
-            loss = loss + guidance.weight_at(step) * logged["loss/edit"]
+            loss = loss + guidance.weight_at(step) * torch.stack([*judged.values()]).sum()
             loss = loss + guidance.sparsity * logged["loss/change"]
         self._update("fader", self.fader, loss)
         self.average.update_parameters(self.accelerator.unwrap_model(self.fader))
@@ -164,9 +186,10 @@ class FaderTask:
         return fader
 
     def _adam(self, module: nn.Module) -> torch.optim.Adam:
+        pace = PhotoCritic.PACE if isinstance(module, PhotoCritic) else 1
         return torch.optim.Adam(
-            module.parameters(),
-            self.objective.learning_rate,
+            (weight for weight in module.parameters() if weight.requires_grad),
+            pace * self.objective.learning_rate,
             betas=self.objective.betas,
             fused=True,  # one pass over memory; on a CPU the plain one costs a tenth of a step
         )
@@ -181,11 +204,8 @@ class FaderTask:
 
     def _adversarial_loss(self, latent: Tensor, target: Tensor) -> Tensor:
         """Through the discriminator held fixed, so that no gradient reaches its weights."""
-        discriminator = self.accelerator.unwrap_model(self.modules["discriminator"])
-        discriminator.requires_grad_(False)
-        with self.accelerator.autocast():
+        with self._held("discriminator") as discriminator:
             logits = discriminator(latent).float()
-        discriminator.requires_grad_(True)
         return adversarial_loss(self.schema, logits, target, self.aim)
 
     def _seen_in_training(self, batch: Batch) -> tuple[tuple[Tensor, ...]]:
@@ -200,20 +220,39 @@ class FaderTask:
             return None
         return random_edit(self.schema, labels, values)
 
-    def _update_critic(self, images: Tensor, labels: Tensor, edited: Tensor, edit: Edit) -> Tensor:
-        real, fake = self.modules["critic"](torch.cat([images, edited])).float().chunk(2)
+    def _update_critics(
+        self, images: Tensor, labels: Tensor, edited: Tensor, edit: Edit, changed: Tensor
+    ) -> dict[str, Tensor]:
+        pictures = augment(torch.cat([images, edited]))
+        critic, photo_critic = self.modules["critic"], self.modules["photo_critic"]
+        real, fake = critic(pictures).float().chunk(2)
         loss = critic_loss(real, labels, fake, edit)
-        self._update("critic", self.modules["critic"], loss)
-        return loss
+        self._update("critic", critic, loss)
+        real, fake = photo_critic(pictures).float().chunk(2)
+        loss_of_photos = photo_loss(real, fake, changed)
+        self._update("photo_critic", photo_critic, loss_of_photos)
+        return {"loss/critic": loss, "loss/photo_critic": loss_of_photos}
 
-    def _edit_loss(self, edited: Tensor, edit: Edit) -> Tensor:
-        """Through the critic held fixed, as the discriminator is."""
-        critic = self.accelerator.unwrap_model(self.modules["critic"])
-        critic.requires_grad_(False)
+    def _edit_losses(self, edited: Tensor, edit: Edit, changed: Tensor) -> dict[str, Tensor]:
+        pictures = augment(edited)
+        with self._held("critic") as critic, self._held("photo_critic") as photo_critic:
+            scores, photo = critic(pictures).float(), photo_critic(pictures).float()
+        return {
+            "loss/edit": adversarial_edit_loss(scores, edit),
+            "loss/photo": adversarial_photo_loss(photo, changed),
+        }
+
+    @contextmanager
+    def _held(self, name: str) -> Iterator[nn.Module]:
+        """A network whose weights get no gradient, while what it is given does."""
+        network = self.accelerator.unwrap_model(self.modules[name])
+        weights = [weight for weight in network.parameters() if weight.requires_grad]
+        for weight in weights:
+            weight.requires_grad_(False)
         with self.accelerator.autocast():
-            scores = critic(edited).float()
-        critic.requires_grad_(True)
-        return adversarial_edit_loss(scores, edit)
+            yield network
+        for weight in weights:
+            weight.requires_grad_(True)
 
     def _update(self, name: str, module: nn.Module, loss: Tensor) -> None:
         optimizer = self.optimizers[name]

@@ -54,7 +54,7 @@ def rates() -> dict[str, float]:
     config = Config.of(content)
     faces = Faces(config.new_fader(), config.fader.batch_size)
     accelerator = Accelerator(mixed_precision=config.mixed_precision)
-    ours = FaderTask(config.new_fader(), config.fader.objective, faces.prior, accelerator)
+    ours = task_of(config, faces, accelerator)
     plain = PlainStep(config.new_fader(), config.fader.objective.lambda_e)
     steps: dict[str, Callable[[], object]] = {
         "plain port of the published step, images/s": lambda: plain.step(faces),
@@ -78,7 +78,7 @@ def paper_setting() -> dict[str, float]:
     """One step of the published setting: its work, its memory, and the days of a million."""
     config = Config.read(ROOT / "train" / "configs" / "paper-256.yaml")
     faces = Faces(config.new_fader(), config.fader.batch_size)
-    task = FaderTask(config.new_fader(), config.fader.objective, faces.prior, Accelerator())
+    task = task_of(config, faces, Accelerator())
     kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -104,6 +104,16 @@ def paper_setting() -> dict[str, float]:
         "paper's setting, all of it on this machine, days": steps * seconds / 86_400,
         "paper's setting, all of it on a GPU, estimated, days": steps * work / SUSTAINED / 86_400,
     }
+
+
+def task_of(config: Config, faces: Faces, accelerator: Accelerator) -> FaderTask:
+    return FaderTask(
+        config.new_fader(),
+        config.fader.objective,
+        faces.prior,
+        accelerator,
+        config.new_estimator(),
+    )
 
 
 class Faces:

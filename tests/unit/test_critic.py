@@ -5,7 +5,17 @@ from __future__ import annotations
 import torch
 
 from fader_demo.attributes import AttributeSchema
-from train.critic import Critic, Edit, adversarial_edit_loss, critic_loss, random_edit
+from fader_demo.estimator import AttributeEstimator
+from train.critic import (
+    Critic,
+    Edit,
+    PhotoCritic,
+    adversarial_edit_loss,
+    adversarial_photo_loss,
+    critic_loss,
+    photo_loss,
+    random_edit,
+)
 
 SCHEMA = AttributeSchema.from_config(
     [
@@ -120,3 +130,47 @@ def test_an_attribute_is_judged_only_where_it_shows() -> None:
     changed = (critic(face) - critic(other)).abs().amax(2)[0]
     assert changed[0] < 1e-6
     assert changed[1:].min() > 1e-4
+
+
+def test_stains_are_told_from_photos_whatever_the_label() -> None:
+    torch.manual_seed(0)
+    critic = PhotoCritic(AttributeEstimator(SCHEMA.to_config(), image_size=64, width=8))
+    held = [weight.clone() for weight in critic.blocks.state_dict().values()]
+    optimizer = torch.optim.Adam(critic.heads.parameters(), 2e-3, betas=(0.5, 0.999))
+
+    def pictures(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        photos = 0.3 * torch.randn(count, 3, 64, 64)
+        stained = photos.clone()
+        stained[:, 2, 32:] += 0.6 * (torch.rand(count, 32, 64) > 0.7)
+        return photos, stained
+
+    for _ in range(60):
+        photos, stained = pictures(16)
+        real, edited = critic(torch.cat([photos, stained])).chunk(2)
+        loss = photo_loss(real, edited, PhotoCritic.changed(photos, stained))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert all(map(torch.equal, held, critic.blocks.state_dict().values()))
+    photos, stained = pictures(100)
+    scores = critic.eval()(torch.cat([photos, stained]))
+    assert scores.shape == (200, 8, 8)
+    real, edited = scores[:, 5:].mean((1, 2)).chunk(2)
+    assert (real > 0).float().mean() > 0.95
+    assert (edited < 0).float().mean() > 0.95
+
+
+def test_patches_count_as_far_as_an_edit_changes_them() -> None:
+    photo = torch.zeros(1, 3, 64, 64)
+    edited = photo.clone()
+    edited[:, 1, :8, :8], edited[:, 1, :8, 8:16] = 0.5, 0.075
+    changed = PhotoCritic.changed(photo, edited)
+    assert changed.shape == (1, 8, 8)
+    torch.testing.assert_close(changed[0, 0, :3], torch.tensor([1.0, 0.5, 0.0]))
+
+    scores = torch.tensor([[[1.0, -7.0], [3.0, -7.0]]])
+    weights = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]])
+    assert adversarial_photo_loss(scores, weights) == -2
+    assert photo_loss(scores, -scores, weights) == 0
+    assert photo_loss(-scores, scores, weights) == (2 + 4) / 2 + (2 + 4) / 2
+    assert adversarial_photo_loss(scores, torch.zeros_like(weights)) == 0, "an edit of nothing"

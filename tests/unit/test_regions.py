@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from small_run import write_prepared
 
 from fader_demo.attributes import REGION_SIDE, Attribute, AttributeSchema
+from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
 from train.data import BatchSampler, PreparedFaces
 from train.objective import FaderTask, Guidance, Objective
@@ -66,13 +67,17 @@ def test_with_few_faces_an_attribute_may_change_everything(faces: PreparedFaces)
     assert all(not attribute.region for attribute in located(SCHEMA, faces.thinned(150)))
 
 
-def test_the_critic_is_shown_edits_within_their_regions(faces: PreparedFaces) -> None:
+def test_the_critic_is_shown_edits_within_their_regions(
+    faces: PreparedFaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("train.objective.augment", lambda pictures: pictures)
     left = ("9" * 8 + "0" * 8,) * REGION_SIDE
     attributes = [asdict(Attribute(name, region=left)) for name in SCHEMA.names]
     fader = Fader(attributes, image_size=SIZE, width=4, max_width=8, depth=3)
     objective = Objective(guidance=Guidance(weight=0.1, critic_width=4))
     sampler = BatchSampler(faces, 8, seed=0)
-    task = FaderTask(fader, objective, sampler.prior, Accelerator(cpu=True))
+    estimator = AttributeEstimator(attributes, image_size=SIZE, width=4)
+    task = FaderTask(fader, objective, sampler.prior, Accelerator(cpu=True), estimator)
     shown = []
     task.modules["critic"].register_forward_pre_hook(lambda _, inputs: shown.append(inputs[0]))
     batch = sampler(0)

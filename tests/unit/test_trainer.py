@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from small_run import write_config
+from small_run import fader_trainer, write_config
 
 from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
@@ -73,7 +73,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(
     estimator, task = run.estimator_trainer()
     estimator.fit()
     run.read_values(task.averaged_estimator)
-    interrupted, _, _ = run.fader_trainer()
+    interrupted, _, _ = run.fader_trainer(task.averaged_estimator)
     interrupted.settings = dataclasses.replace(interrupted.settings, evaluate_every=stop_at)
     interrupted.callbacks = [lambda step, writer: os.kill(os.getpid(), signal.SIGTERM)]
     assert interrupted.fit() == stop_at
@@ -95,7 +95,7 @@ def test_a_stopped_process_goes_on_where_it_was(
     if sign != signal.SIGKILL:
         assert process.returncode == 0, output
         assert "Run the same command again" in output[0]
-    resumed, _, _ = Run.open(path, prepared, run).fader_trainer()
+    resumed = fader_trainer(Run.open(path, prepared, run))[0]
     assert 0 < resumed.resume() < 100_000
 
 
@@ -105,7 +105,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_checkpoint(
     path, run = write_config(config, tmp_path), tmp_path / "run"
     Run.open(path, prepared, run).fit()
     before = checkpoint(run)
-    broken, task, _ = Run.open(path, prepared, run).fader_trainer()
+    broken, task, _ = fader_trainer(Run.open(path, prepared, run))
     broken.settings = dataclasses.replace(broken.settings, steps=40)
     task.fader.register_forward_hook(
         lambda module, inputs, outputs: (outputs[0], outputs[1] * torch.nan, *outputs[2:])
@@ -123,7 +123,7 @@ def test_a_full_disk_keeps_the_old_checkpoint(
     capsys: pytest.CaptureFixture,
 ) -> None:
     before = checkpoint(whole_run)
-    run, _, _ = Run.open(tmp_path / "config.yaml", prepared, whole_run).fader_trainer()
+    run = fader_trainer(Run.open(tmp_path / "config.yaml", prepared, whole_run))[0]
 
     def full(tensors: object, path: str, metadata: object) -> None:
         Path(path).write_bytes(b"half")
@@ -225,7 +225,7 @@ def test_without_lambda_e_there_is_no_discriminator(
     config["fader"]["objective"]["lambda_e"] = 0
     Run.open(write_config(config, tmp_path), prepared, tmp_path / "run").fit()
     parts = {name.split(".")[0] for name in checkpoint(tmp_path / "run")}
-    assert parts == {"fader", "critic", "average", "optimizer"}
+    assert parts == {"fader", "critic", "photo_critic", "average", "optimizer"}
 
 
 def test_exported_statistics_belong_to_the_averaged_weights(
@@ -233,7 +233,7 @@ def test_exported_statistics_belong_to_the_averaged_weights(
 ) -> None:
     """Normalised with its own statistics, a channel of the averaged encoder has unit variance."""
     run = Run.open(tmp_path / "config.yaml", prepared, whole_run)
-    trainer_, _, averaged = run.fader_trainer()
+    trainer_, _, averaged = fader_trainer(run)
     trainer_.resume()
     fader = averaged()
     images = torch.cat([run._sampler(run.config.fader)(step).images for step in range(40)])
@@ -256,7 +256,7 @@ def test_two_processes_train_the_same_weights(config: dict, prepared: Path, tmp_
         "def trained(run):\n"
         "    estimator, task = run.estimator_trainer(); estimator.fit()\n"
         "    run.read_values(task.averaged_estimator)\n"
-        "    trainer, task, _ = run.fader_trainer(); trainer.fit()\n"
+        "    trainer, task, _ = run.fader_trainer(task.averaged_estimator); trainer.fit()\n"
         "    return [sum(p.double().sum().item() for p in m.parameters())\n"
         "            for m in map(task.modules.get, ('fader', 'discriminator', 'average'))]\n"
         "run = Run.open(*map(Path, sys.argv[1:4]))\n"
