@@ -38,9 +38,9 @@ class Guidance:
 
     What the latent discriminator leaves in the latent, the decoder need not take from the code;
     the critic of labels makes it listen, and that of photos keeps stains out of what it draws.
-    weight: of the loss that either gives. sparsity: weight of the mean
-    absolute change, which leaves alone what the critic does not ask to be changed (the residual
-    images of Shen and Liu, arXiv 1612.05363).
+    weight: of either's loss. sparsity: weight of the mean absolute change, which leaves alone what
+    the critics do not ask to be changed (the residual images of Shen and Liu, arXiv 1612.05363).
+    critic_width: first channels of the critic of labels.
     """
 
     weight: float = 0.0
