@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from fader_demo.model import Fader
+from fader_demo.model import Fader, smooth
 
 
 class FoldedDecoder:
@@ -75,7 +75,7 @@ class FoldedDecoder:
             x = F.conv2d(x.relu(), weight, bias, padding=1)
             _add_response(x, from_code.view(len(x), -1, 3, 3))
             x = F.pixel_shuffle(x, 2)[:, :, 1:-1, 1:-1]
-        return x.tanh().contiguous()
+        return smooth(x).tanh().contiguous()
 
 
 def _sub_pixel(weight: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 from fader_demo.blending import blend, confine
 from fader_demo.estimator import AttributeEstimator
-from fader_demo.model import Fader
+from fader_demo.model import Fader, smooth
 from train.augmentation import augment
 from train.critic import (
     Critic,
@@ -223,7 +223,7 @@ class FaderTask:
     def _update_critics(
         self, images: Tensor, labels: Tensor, edited: Tensor, edit: Edit, changed: Tensor
     ) -> dict[str, Tensor]:
-        pictures = augment(torch.cat([images, edited]))
+        pictures = augment(smooth(torch.cat([images, edited])))
         critic, photo_critic = self.modules["critic"], self.modules["photo_critic"]
         real, fake = critic(pictures).float().chunk(2)
         loss = critic_loss(real, labels, fake, edit)
@@ -234,7 +234,7 @@ class FaderTask:
         return {"loss/critic": loss, "loss/photo_critic": loss_of_photos}
 
     def _edit_losses(self, edited: Tensor, edit: Edit, changed: Tensor) -> dict[str, Tensor]:
-        pictures = augment(edited)
+        pictures = augment(smooth(edited))
         with self._held("critic") as critic, self._held("photo_critic") as photo_critic:
             scores, photo = critic(pictures).float(), photo_critic(pictures).float()
         return {

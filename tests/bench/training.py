@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms.functional import to_tensor
 
-from fader_demo.model import Decoder, Encoder, Fader
+from fader_demo.model import Decoder, Encoder, Fader, smooth
 from tests.bench.table import Row, show
 from train.config import Config
 from train.data import Batch
@@ -172,8 +172,8 @@ class PlainStep:
         for index, upsample in enumerate(self.decoder.upsamples):
             planes = code[:, :, None, None].expand(-1, -1, *x.shape[2:])
             x = upsample.conv(torch.cat([x, planes], dim=1))
-            x = torch.tanh(x) if index == last else F.relu(self.decoder.norms[index](x))
-        return x
+            x = smooth(x) if index == last else F.relu(self.decoder.norms[index](x))
+        return torch.tanh(x)
 
     def _update(self, optimizer: torch.optim.Adam, loss: Tensor, *modules: nn.Module) -> None:
         optimizer.zero_grad()

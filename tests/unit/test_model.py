@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from fader_demo.model import ConditionedUpsample, Fader, LinearErasure, block_widths
+from fader_demo.model import ConditionedUpsample, Fader, LinearErasure, block_widths, smooth
 
 ATTRIBUTES: list[dict[str, Any]] = [
     {"name": "Smiling"},
@@ -69,6 +70,28 @@ def test_the_papers_model() -> None:
     # Every decoder layer hears the code: two more inputs than the encoder's mirror has outputs.
     layers = [m for m in fader.decoder.modules() if isinstance(m, nn.ConvTranspose2d)]
     assert [layer.in_channels for layer in layers] == [514, 514, 258, 130, 66, 34]
+
+
+def test_no_grid_of_two_pixels_gets_through_to_a_picture(fader: Fader) -> None:
+    x = torch.arange(16.0)
+    rows, columns = torch.meshgrid(x, x, indexing="ij")
+    for grid in ((-1) ** rows, (-1) ** columns, (-1) ** (rows + columns)):
+        assert smooth(grid.expand(1, 3, -1, -1))[..., 1:-1, 1:-1].abs().max() < 1e-6
+    plane = (rows + 2 * columns).expand(1, 3, -1, -1)
+    torch.testing.assert_close(smooth(plane)[..., 1:-1, 1:-1], plane[..., 1:-1, 1:-1])
+
+    def of_period_two(image: torch.Tensor) -> torch.Tensor:
+        image = image[..., 2:-2]
+        return (image[..., ::2] - image[..., 1::2]).mean(-1).abs().mean()
+
+    decoder = deepcopy(fader.decoder)
+    with torch.inference_mode():
+        decoder.upsamples[-1].conv.weight[..., ::2] += 0.3  # every other column is brighter
+        unsmoothed = decoder.upsamples[-1](torch.ones(1, 8, 32, 32), torch.ones(1, 4))
+        assert of_period_two(unsmoothed) > 1
+        assert of_period_two(smooth(unsmoothed)) < 0.01
+        drawn = decoder(torch.randn(2, *fader.latent_shape), torch.rand(2, 4))
+        assert of_period_two(drawn) < 0.02
 
 
 @pytest.mark.parametrize("image_size", [16, 72, 100])

@@ -12,7 +12,7 @@ from small_run import write_prepared
 
 from fader_demo.attributes import REGION_SIDE, Attribute, AttributeSchema
 from fader_demo.estimator import AttributeEstimator
-from fader_demo.model import Fader
+from fader_demo.model import Fader, smooth
 from train.data import BatchSampler, PreparedFaces
 from train.objective import FaderTask, Guidance, Objective
 from train.regions import located
@@ -67,7 +67,7 @@ def test_with_few_faces_an_attribute_may_change_everything(faces: PreparedFaces)
     assert all(not attribute.region for attribute in located(SCHEMA, faces.thinned(150)))
 
 
-def test_the_critic_is_shown_edits_within_their_regions(
+def test_critics_are_shown_edits_within_their_regions_as_smooth_as_photos(
     faces: PreparedFaces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("train.objective.augment", lambda pictures: pictures)
@@ -79,10 +79,16 @@ def test_the_critic_is_shown_edits_within_their_regions(
     estimator = AttributeEstimator(attributes, image_size=SIZE, width=4)
     task = FaderTask(fader, objective, sampler.prior, Accelerator(cpu=True), estimator)
     shown = []
-    task.modules["critic"].register_forward_pre_hook(lambda _, inputs: shown.append(inputs[0]))
+    for name in ("critic", "photo_critic"):
+        task.modules[name].register_forward_pre_hook(lambda _, inputs: shown.append(inputs[0]))
     batch = sampler(0)
     task.step(batch, 0)
-    change = (shown[0][8:] - batch.images).abs()
+    pictures, same_pictures, edits, same_edits = shown
+    assert pictures is same_pictures and edits is same_edits
+    photos = smooth(batch.images)
+    assert torch.equal(pictures[:8], photos)
+    torch.testing.assert_close(pictures[8:], edits)
+    change = (edits - photos).abs()
     assert change[..., SIZE // 2 + 4 :].max() < 1e-5
     assert change[..., : SIZE // 2].amax((1, 2, 3)).min() > 0.01
 
