@@ -59,6 +59,17 @@ def prior_entropy(schema: AttributeSchema, prior: Tensor) -> Tensor:
     return prediction_loss(schema, logits, target)
 
 
+def change_loss(change: Tensor) -> Tensor:
+    """How much an edit changes pixels, and how unlike their neighbours: images (N, 3, S, S).
+
+    The mean absolute change (of the residual images of Shen and Liu, arXiv 1612.05363) and its
+    total variation (Rudin, Osher and Fatemi 1992), which grids and stains have more of than
+    frames of glasses.
+    """
+    variation = change.diff(dim=2).abs().mean() + change.diff(dim=3).abs().mean()
+    return change.abs().mean() + variation
+
+
 def _parts(schema: AttributeSchema, logits: Tensor, target: Tensor) -> zip:
     return zip(
         schema, schema.split_prediction(logits), schema.split_prediction(target), strict=True

@@ -29,7 +29,7 @@ from train.critic import (
 )
 from train.data import Batch, BatchSampler
 from train.discriminator import LatentDiscriminator
-from train.losses import AdversaryTarget, adversarial_loss, prediction_loss
+from train.losses import AdversaryTarget, adversarial_loss, change_loss, prediction_loss
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Guidance:
 
     What the latent discriminator leaves in the latent, the decoder need not take from the code;
     the critic of labels makes it listen, and that of photos keeps stains out of what it draws.
-    weight: of either's loss. sparsity: weight of the mean absolute change, which leaves alone what
-    the critics do not ask to be changed (the residual images of Shen and Liu, arXiv 1612.05363).
+    weight: of either's loss. sparsity: weight of ``change_loss``, which leaves alone what the
+    critics do not ask to be changed.
     critic_width: first channels of the critic of labels.
     """
 
@@ -156,7 +156,7 @@ class FaderTask:
             changed = PhotoCritic.changed(images, edited.detach())
             logged |= self._update_critics(images, labels, edited.detach(), edit, changed)
             judged = self._edit_losses(edited, edit, changed)
-            logged |= judged | {"loss/change": F.l1_loss(decoded[0].float(), unedited.float())}
+            logged |= judged | {"loss/change": change_loss(decoded[0].float() - unedited.float())}
             guidance = self.objective.guidance
             loss = loss + guidance.weight_at(step) * torch.stack([*judged.values()]).sum()
             loss = loss + guidance.sparsity * logged["loss/change"]

@@ -160,6 +160,21 @@ def test_stains_are_told_from_photos_whatever_the_label() -> None:
     assert (edited < 0).float().mean() > 0.95
 
 
+def test_what_it_asks_of_a_pixel_it_asks_of_its_neighbours() -> None:
+    torch.manual_seed(0)
+    estimator = AttributeEstimator(SCHEMA.to_config(), image_size=128, width=8)
+    critic, with_maxima = PhotoCritic(estimator).eval(), PhotoCritic(estimator).eval()
+    with_maxima.blocks = estimator.blocks[: len(critic.blocks)].eval()
+    with_maxima.heads = critic.heads
+
+    def shared(critic: PhotoCritic) -> torch.Tensor:
+        image = torch.rand(4, 3, 128, 128, requires_grad=True)
+        (gradient,) = torch.autograd.grad(critic(image).sum(), image)
+        return torch.nn.functional.avg_pool2d(gradient, 8).norm() * 8 / gradient.norm()
+
+    assert shared(critic) > 1.5 * shared(with_maxima)
+
+
 def test_patches_count_as_far_as_an_edit_changes_them() -> None:
     photo = torch.zeros(1, 3, 64, 64)
     edited = photo.clone()

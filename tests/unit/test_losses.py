@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fader_demo.attributes import AttributeSchema
-from train.losses import adversarial_loss, prediction_loss, prior_entropy
+from train.losses import adversarial_loss, change_loss, prediction_loss, prior_entropy
 
 SCHEMA = AttributeSchema.from_config(
     [
@@ -54,3 +54,12 @@ def test_prior_loss_is_least_where_the_discriminator_says_the_prior() -> None:
 def test_prior_entropy_of_even_labels() -> None:
     schema = AttributeSchema.from_config([{"name": "Smiling"}])
     assert prior_entropy(schema, torch.tensor([0.5])).item() == pytest.approx(math.log(2))
+
+
+def test_a_grid_is_a_greater_change_than_a_frame_of_as_many_pixels() -> None:
+    grid, frame = torch.zeros(2, 1, 3, 16, 16)
+    grid[..., ::4, ::4] = 0.5  # 16 pixels, none beside another
+    frame[..., 4:8, 4:8] = 0.5
+    assert grid.abs().mean() == frame.abs().mean()
+    assert change_loss(grid) > 2 * change_loss(frame)
+    torch.testing.assert_close(change_loss(torch.full((1, 3, 8, 8), -0.2)), torch.tensor(0.2))
