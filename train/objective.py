@@ -39,8 +39,7 @@ class Guidance:
     What the latent discriminator leaves in the latent, the decoder need not take from the code;
     the critic of labels makes it listen, and that of photos keeps stains out of what it draws.
     weight: of either's loss. sparsity: weight of ``change_loss``, which leaves alone what the
-    critics do not ask to be changed.
-    critic_width: first channels of the critic of labels.
+    critics do not ask to be changed. critic_width: first channels of the critic of labels.
     """
 
     weight: float = 0.0
