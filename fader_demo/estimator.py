@@ -60,15 +60,18 @@ class AttributeEstimator(
         return self.head(self.dropout(features))
 
     def read(self, image: Tensor) -> Tensor:
-        """Aligned faces -> attribute values (N, attributes), within the sliders' limits."""
+        """Aligned faces -> attribute values (N, attributes), those of binary ones in 0..1."""
         return self.values(self(image), self.anchors)
 
     def values(self, logits: Tensor, anchors: Tensor) -> Tensor:
-        """Logits -> attribute values (N, attributes), those of binary ones within their sliders."""
+        """Logits -> attribute values (N, attributes), those of binary ones in 0..1.
+
+        As the decoder was told them in training, whatever its sliders have become since.
+        """
         columns = anchored(self.schema, logits, anchors).unbind(1)
         return torch.stack(
             [
-                column.clamp(*attribute.slider) if attribute.kind == "binary" else column
+                column.clamp(*attribute.range) if attribute.kind == "binary" else column
                 for attribute, column in zip(self.schema, columns, strict=True)
             ],
             dim=1,

@@ -77,7 +77,7 @@ class LinearErasure(nn.Module):
     def forward(self, latent: Tensor, code: Tensor) -> Tensor:
         if self.training:
             self.seen += 1
-            self.gather(latent, code, max(self.MOMENTUM, 1 / self.seen.item()))
+            self.gather(latent, code, (1 / self.seen).clamp(min=self.MOMENTUM))
         with _full_precision(latent):
             predicted = (code.float() - self.code) @ self.slope
             return latent.float() - predicted.view(latent.shape)
@@ -89,10 +89,11 @@ class LinearErasure(nn.Module):
         covariance = self.code_by_code - torch.outer(self.code, self.code)
         # A binary attribute's code is collinear; the ridge picks the smallest of the solutions.
         ridge = self.RIDGE * torch.eye(len(covariance), device=covariance.device)
-        return torch.linalg.solve(covariance + ridge, cross)
+        # Without a check of its result, for which a GPU would have to be waited.
+        return torch.linalg.solve_ex(covariance + ridge, cross)[0]
 
     @torch.no_grad()
-    def gather(self, latent: Tensor, code: Tensor, weight: float) -> None:
+    def gather(self, latent: Tensor, code: Tensor, weight: float | Tensor) -> None:
         """Takes a batch into the moments; weights 1, 1/2, 1/3, ... make plain means of them."""
         with _full_precision(latent):
             latent, code = latent.flatten(1).float(), code.float()

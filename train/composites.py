@@ -24,6 +24,10 @@ from train.data import PreparedFaces, encode
 BLENDED = 5
 """People in a composite: enough that none of them can be made out."""
 
+UNDONE = 0.5
+"""How much of what averaging does to a latent's size is undone, in powers of the factor. Means lie
+near the mean of all, where the decoder blurs; at full size they are hard in light and shade."""
+
 SIDE = 512
 TRIES = 40
 
@@ -70,7 +74,8 @@ def composites(
         if len(found) == count:
             break
         chosen = _alike(faces, len(found), generator)
-        picture = _composite(fader, latents[chosen], faces.values[chosen])
+        latent = _blended(latents, chosen)
+        picture = _decoded(fader, latent, faces.values[chosen].mean(0, keepdim=True))
         if aligner.detect(picture):
             found.append(picture)
     return found
@@ -95,11 +100,17 @@ def _alike(faces: PreparedFaces, number: int, generator: torch.Generator) -> Ten
     return torch.tensor(chosen)
 
 
-def _composite(fader: Fader, latents: Tensor, values: Tensor) -> Image.Image:
-    """The decode of the mean latent at the mean values."""
-    latent = latents.mean(0, keepdim=True)
+def _blended(latents: Tensor, chosen: Tensor) -> Tensor:
+    """The mean of the chosen latents (1, C, h, w), farther from the mean of all (UNDONE)."""
+    centre = latents.mean(0)
+    distance = (latents - centre).flatten(1).norm(dim=1).mean()
+    away = latents[chosen].mean(0) - centre
+    return (centre + away * (distance / away.norm()) ** UNDONE)[None]
+
+
+def _decoded(fader: Fader, latent: Tensor, values: Tensor) -> Image.Image:
     with torch.inference_mode():
-        decoded = fader.decode(latent, values.mean(0, keepdim=True))[0]
+        decoded = fader.decode(latent, values)[0]
     pixels = decoded.add(1).mul(127.5).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
     return Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
 

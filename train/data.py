@@ -36,9 +36,13 @@ class Batch:
     labels: Tensor
     values: Tensor
 
+    def to(self, device: torch.device) -> Batch:
+        images = self.images.to(device, memory_format=torch.channels_last)
+        return Batch(images, self.labels.to(device), self.values.to(device))
+
 
 class PreparedFaces:
-    """One split of a prepared data set; images stay on disk until they are asked for.
+    """One split of a prepared data set; images stay on disk until they are asked for, or ``hold``.
 
     columns: where an attribute's labels are found, by default in the column of its own name.
     "not X" reads column X and swaps 0 and 1 (Beard from CelebA's No_Beard).
@@ -90,21 +94,37 @@ class PreparedFaces:
             np.stack([_column(folder, chosen, name, columns or {}) for name in schema.names], 1)
         )
         self.values = self.labels
+        self._held: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def nbytes(self) -> int:
+        """What ``hold`` takes."""
+        return len(self) * self.images[0].nbytes
+
+    def hold(self, device: torch.device) -> None:
+        """Keeps the images on a device, which then makes the batches: sooner than a CPU can."""
+        held = torch.empty(len(self), *self.images.shape[1:], dtype=torch.uint8, device=device)
+        for part in torch.arange(len(self)).split(1024):
+            held[part[0] : part[-1] + 1] = torch.from_numpy(self.images[self.rows[part.numpy()]])
+        self._held = held
+
     def batch(self, indices: Tensor | np.ndarray, flip: Tensor | None = None) -> Batch:
         """The faces at ``indices`` (N,); those with ``flip`` (N,) true are mirrored."""
-        indices = np.asarray(indices)
-        images = torch.from_numpy(self.images[self.rows[indices]]).permute(0, 3, 1, 2)
-        images = images.to(torch.float32).div_(127.5).sub_(1)
+        chosen = torch.as_tensor(indices)
+        if self._held is None:
+            images = torch.from_numpy(self.images[self.rows[chosen.numpy()]])
+        else:
+            images = self._held[chosen.to(self._held.device)]
+        images = images.permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1)
         if images.shape[-1] > self.image_size:
             images = F.avg_pool2d(images, images.shape[-1] // self.image_size)
         if flip is not None:
+            flip = flip.to(images.device)
             images = torch.where(flip[:, None, None, None], images.flip(3), images)
         images = images.contiguous(memory_format=torch.channels_last)
-        chosen = torch.from_numpy(indices)
         return Batch(images, self.labels[chosen], self.values[chosen])
 
     def thinned(self, count: int) -> PreparedFaces:
@@ -115,6 +135,7 @@ class PreparedFaces:
         fewer.ids = [self.ids[i] for i in kept]
         fewer.people = [self.people[i] for i in kept]
         fewer.labels, fewer.values = self.labels[kept], self.values[kept]
+        fewer._held = None
         return fewer
 
     def read_values(
@@ -146,8 +167,11 @@ def encode(fader: Fader, faces: PreparedFaces, batch_size: int = 64) -> Tensor:
     """Latents (N, C, h, w) of every face of a split, in order."""
     device = next(fader.parameters()).device
     with torch.inference_mode():
-        batches = map(faces.batch, torch.arange(len(faces)).split(batch_size))
-        parts = [fader.encode(b.images.to(device), b.values.to(device)).cpu() for b in batches]
+        parts = [
+            fader.encode(batch.images, batch.values).cpu()
+            for part in torch.arange(len(faces)).split(batch_size)
+            for batch in [faces.batch(part).to(device)]
+        ]
     return torch.cat(parts).clone()
 
 

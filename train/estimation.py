@@ -21,7 +21,7 @@ from train.trainer import TrainerSettings
 Network = TypeVar("Network", bound=nn.Module)
 
 AVERAGE_DECAY = 0.998
-READ_AT = (0.0, 0.25, 0.5, 0.75, 1.0)
+READ_AT = (0.1, 0.25, 0.5, 0.75, 0.9)
 """Estimated values between which photos with the label are counted."""
 
 

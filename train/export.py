@@ -50,7 +50,7 @@ def export(run: Run, folder: Path) -> int:
     steps = fader_trainer.resume()
     if not steps:
         raise CheckpointError(f"{run.folder} holds no trained Fader yet.")
-    fader = averaged()
+    fader, estimator = averaged().cpu(), estimator.cpu()
     run.validation.read_values(estimator, estimator.anchors)
     schema = calibrated(fader, estimator, run.validation)
     config = replace(run.config, attributes=schema.to_config())

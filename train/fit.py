@@ -88,6 +88,9 @@ class Run:
 
     def fit(self) -> bool:
         """Trains what is not trained yet; False if it was asked to stop before the end."""
+        device = self.accelerator.device
+        if device.type == "cuda" and self.train.nbytes < torch.cuda.mem_get_info(device)[0] / 2:
+            self.train.hold(device)
         estimator, task = self.estimator_trainer()
         if estimator.fit() < estimator.settings.steps:
             return False

@@ -31,6 +31,9 @@ from train.data import Batch, BatchSampler
 from train.discriminator import LatentDiscriminator
 from train.losses import AdversaryTarget, adversarial_loss, change_loss, prediction_loss
 
+FINAL_RATE = 0.05
+"""What is left of a learning rate at the end of its fall."""
+
 
 @dataclass(frozen=True)
 class Guidance:
@@ -58,7 +61,9 @@ class Objective:
 
     lambda_e rises linearly from 0 over rise_steps. adversary_target: what encoder and decoder
     want the discriminator to say (see ``adversarial_loss``). latent_noise: standard deviation of
-    the noise on the normalised latent. average_decay: of the exponential average of the weights.
+    the noise on the normalised latent. learning_rate: from decay_start on it falls, over decay_steps
+    (for 0 never), linearly to FINAL_RATE of itself. average_decay: of the exponential average of
+    the weights.
     """
 
     lambda_e: float = 1e-4
@@ -69,6 +74,8 @@ class Objective:
     discriminator_dropout: float = 0.3
     latent_noise: float = 0.0
     learning_rate: float = 2e-4
+    decay_start: int = 0
+    decay_steps: int = 0
     betas: tuple[float, float] = (0.5, 0.999)
     clip_norm: float = 5.0
     average_decay: float = 0.999
@@ -76,6 +83,12 @@ class Objective:
 
     def lambda_at(self, step: int) -> float:
         return self.lambda_e * min(1.0, (step + 1) / max(1, self.rise_steps))
+
+    def learning_rate_at(self, step: int) -> float:
+        if not self.decay_steps:
+            return self.learning_rate
+        progress = min(1.0, max(0, step - self.decay_start) / self.decay_steps)
+        return self.learning_rate * (1 - (1 - FINAL_RATE) * progress)
 
 
 class FaderTask:
@@ -131,9 +144,9 @@ class FaderTask:
             self.aim = prior.to(accelerator.device)
 
     def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        images = batch.images.to(self.accelerator.device, memory_format=torch.channels_last)
-        labels = batch.labels.to(self.accelerator.device)
-        values = batch.values.to(self.accelerator.device)
+        self._pace(self.objective.learning_rate_at(step))
+        batch = batch.to(self.accelerator.device)
+        images, labels, values = batch.images, batch.labels, batch.values
         target = self.schema.target(labels)
         edit = self._random_edit(labels, values, step)
         others = (edit.values,) if edit else ()
@@ -153,8 +166,9 @@ class FaderTask:
             unedited, region = rebuilt.detach(), self.schema.region(values, edit.values)
             edited = blend(unedited, confine(unedited, decoded[0], region)).apply(images)
             changed = PhotoCritic.changed(images, edited.detach())
-            logged |= self._update_critics(images, labels, edited.detach(), edit, changed)
-            judged = self._edit_losses(edited, edit, changed)
+            shown = smooth(edited)
+            logged |= self._update_critics(smooth(images), labels, shown.detach(), edit, changed)
+            judged = self._edit_losses(shown, edit, changed)
             logged |= judged | {"loss/change": change_loss(decoded[0].float() - unedited.float())}
             guidance = self.objective.guidance
             loss = loss + guidance.weight_at(step) * torch.stack([*judged.values()]).sum()
@@ -178,17 +192,21 @@ class FaderTask:
             seen_faces = 0
             for part in torch.arange(len(sampler.faces)).split(sampler.batch_size):
                 seen_faces += len(part)
-                batch = sampler.faces.batch(part)
-                code = self.schema.encode(batch.values.to(self.accelerator.device))
-                latent = fader.encoder(batch.images.to(self.accelerator.device))
+                batch = sampler.faces.batch(part).to(self.accelerator.device)
+                code, latent = self.schema.encode(batch.values), fader.encoder(batch.images)
                 fader.erasure.gather(latent, code, len(part) / seen_faces)
         return fader
 
+    def _pace(self, learning_rate: float) -> None:
+        """Sets what every network learns at; of the photo critic's own pace, see there."""
+        for name, optimizer in self.optimizers.items():
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate * (PhotoCritic.PACE if name == "photo_critic" else 1)
+
     def _adam(self, module: nn.Module) -> torch.optim.Adam:
-        pace = PhotoCritic.PACE if isinstance(module, PhotoCritic) else 1
         return torch.optim.Adam(
             (weight for weight in module.parameters() if weight.requires_grad),
-            pace * self.objective.learning_rate,
+            self.objective.learning_rate,
             betas=self.objective.betas,
             fused=True,  # one pass over memory; on a CPU the plain one costs a tenth of a step
         )
@@ -209,10 +227,11 @@ class FaderTask:
 
     def _seen_in_training(self, batch: Batch) -> tuple[tuple[Tensor, ...]]:
         """A batch's part in the statistics: its faces, edited too where edits are trained."""
+        batch = batch.to(self.accelerator.device)
         parts = [batch.images, batch.values]
         if self.objective.guidance.weight:
             parts.append(random_edit(self.schema, batch.labels, batch.values).values)
-        return (tuple(part.to(self.accelerator.device) for part in parts),)
+        return (tuple(parts),)
 
     def _random_edit(self, labels: Tensor, values: Tensor, step: int) -> Edit | None:
         if self.objective.guidance.weight_at(step) == 0:
@@ -222,7 +241,7 @@ class FaderTask:
     def _update_critics(
         self, images: Tensor, labels: Tensor, edited: Tensor, edit: Edit, changed: Tensor
     ) -> dict[str, Tensor]:
-        pictures = augment(smooth(torch.cat([images, edited])))
+        pictures = augment(torch.cat([images, edited]))
         critic, photo_critic = self.modules["critic"], self.modules["photo_critic"]
         real, fake = critic(pictures).float().chunk(2)
         loss = critic_loss(real, labels, fake, edit)
@@ -233,7 +252,7 @@ class FaderTask:
         return {"loss/critic": loss, "loss/photo_critic": loss_of_photos}
 
     def _edit_losses(self, edited: Tensor, edit: Edit, changed: Tensor) -> dict[str, Tensor]:
-        pictures = augment(smooth(edited))
+        pictures = augment(edited)
         with self._held("critic") as critic, self._held("photo_critic") as photo_critic:
             scores, photo = critic(pictures).float(), photo_critic(pictures).float()
         return {

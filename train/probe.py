@@ -82,9 +82,10 @@ class Evaluation:
     def psnr(self, fader: Fader) -> Tensor:
         """Peak signal-to-noise ratio, in dB, the mean over validation faces."""
         values = []
+        device = next(fader.parameters()).device
         with torch.inference_mode():
             for part in torch.arange(len(self.validation)).split(64):
-                batch = self.validation.batch(part)
+                batch = self.validation.batch(part).to(device)
                 rebuilt = fader(batch.images, batch.values)[1]
                 values.append(
                     peak_signal_noise_ratio(
@@ -96,7 +97,7 @@ class Evaluation:
     def grid(self, fader: Fader) -> Tensor:
         """(3, H, W) in [0, 1]: a row a person: photo, reconstruction, both ends of each slider."""
         indices = torch.linspace(0, len(self.validation) - 1, self.shown).long()
-        batch = self.validation.batch(indices)
+        batch = self.validation.batch(indices).to(next(fader.parameters()).device)
         columns = [batch.images]
         with torch.inference_mode():
             latent = fader.encode(batch.images, batch.values)

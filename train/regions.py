@@ -32,6 +32,8 @@ FEWEST_FACES = 100
 
 def located(schema: AttributeSchema, faces: PreparedFaces) -> AttributeSchema:
     """The schema with the regions of its binary attributes, but for those that have one."""
+    if all(attribute.region for _, attribute in binary(schema)):
+        return schema
     attributes = list(schema)
     regions = _regions(_differences(schema, faces))
     for index, attribute in binary(schema):

@@ -47,6 +47,16 @@ def test_a_folder_serves_sizes_that_divide_its_own(prepared: Path, faces: Prepar
         PreparedFaces(prepared, "train", SCHEMA, COLUMNS, 2 * faces.image_size)
 
 
+def test_faces_held_on_a_device_are_the_same(prepared: Path, faces: PreparedFaces) -> None:
+    held = PreparedFaces(prepared, "train", SCHEMA, COLUMNS)
+    held.hold(torch.device("cpu"))
+    chosen, flip = torch.tensor([7, 3]), torch.tensor([True, False])
+    assert torch.equal(held.batch(chosen, flip).images, faces.batch(chosen, flip).images)
+    everyone = torch.arange(5)
+    few, expected = (each.thinned(5).batch(everyone).images for each in (held, faces))
+    assert torch.equal(few, expected)
+
+
 def test_flips_are_drawn_for_each_image(faces: PreparedFaces) -> None:
     plain = faces.batch(torch.arange(2)).images
     flipped = faces.batch(torch.arange(2), torch.tensor([True, False])).images

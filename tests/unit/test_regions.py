@@ -63,6 +63,15 @@ def test_a_region_that_is_given_stays(faces: PreparedFaces) -> None:
     assert located(schema, faces)["Hat"].region == drawn
 
 
+def test_no_face_is_looked_at_for_regions_that_are_all_given(
+    faces: PreparedFaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = ("9" * REGION_SIDE,) * REGION_SIDE
+    schema = AttributeSchema([Attribute(name, region=drawn) for name in SCHEMA.names])
+    monkeypatch.delattr(PreparedFaces, "batch")
+    assert located(schema, faces) == schema
+
+
 def test_with_few_faces_an_attribute_may_change_everything(faces: PreparedFaces) -> None:
     assert all(not attribute.region for attribute in located(SCHEMA, faces.thinned(150)))
 

@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from small_run import fader_trainer, write_config
+from small_run import SIZE, fader_trainer, write_config
 
 from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
 from train import data, export, files, fit, trainer
+from train.critic import PhotoCritic
 from train.fit import Run
 
 ROOT = Path(__file__).parents[2]
@@ -219,6 +220,44 @@ def test_export_makes_a_model_that_loads(
         assert torch.equal(parameter, averages[name])
 
 
+def test_learning_rates_fall_and_keep_their_pace(
+    config: dict, prepared: Path, tmp_path: Path
+) -> None:
+    """From step 4 on over 8 steps, to a twentieth; the photo critic's is a multiple of it."""
+    config["fader"]["objective"] |= {"learning_rate": 1e-3, "decay_start": 4, "decay_steps": 8}
+    run = Run.open(write_config(config, tmp_path), prepared, tmp_path / "run")
+    rates = [run.config.fader.objective.learning_rate_at(step) for step in (0, 4, 8, 12, 99)]
+    assert rates == pytest.approx([1e-3, 1e-3, 5.25e-4, 5e-5, 5e-5])
+    trainer_, task, _ = fader_trainer(run)
+    trainer_.fit()
+    last = run.config.fader.objective.learning_rate_at(11)
+    for name, optimizer in task.optimizers.items():
+        pace = PhotoCritic.PACE if name == "photo_critic" else 1
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(pace * last)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_run_on_a_gpu_ends_in_a_model(config: dict, prepared: Path, tmp_path: Path) -> None:
+    config["fader"]["trainer"]["evaluate_every"] = 6
+    config["precision"] = "bf16"
+    run = ["--config", str(write_config(config, tmp_path)), "--data", str(prepared)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "false"}
+    for command in (
+        ["train.fit", *run, "--out", str(tmp_path / "run")],
+        ["train.export", *run, "--run", str(tmp_path / "run"), "--out", str(tmp_path / "model")],
+    ):
+        result = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        assert result.returncode == 0, result.stderr[-3000:]
+    assert Fader.from_pretrained(tmp_path / "model").image_size == SIZE
+
+
 def test_without_lambda_e_there_is_no_discriminator(
     config: dict, prepared: Path, tmp_path: Path
 ) -> None:
@@ -271,6 +310,7 @@ def test_two_processes_train_the_same_weights(config: dict, prepared: Path, tmp_
         "PYTHONPATH": str(ROOT),
         "OMP_NUM_THREADS": "1",
         "ACCELERATE_USE_CPU": "true",
+        "CUDA_VISIBLE_DEVICES": "",
     }
     result = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240
