@@ -28,6 +28,11 @@ REGION_SIDE = 16
 """Rows and columns of a region: 8 pixels of a face of 128, as fine as faces are alike."""
 
 
+ONSET_WAY = 0.05
+"""Share of a slider's way to a label in which the decoder passes what shows nothing: few enough to
+feel at once, and more than none, so that no picture jumps."""
+
+
 class SchemaError(ValueError):
     """A schema or a value that cannot be right; the message names the attribute."""
 
@@ -46,7 +51,11 @@ class Attribute:
     a face moved to a label looks like the average face that has it (``train.calibration``).
     halfway: how much of the way to a label the decoder has gone, downwards and upwards, when its
     slider is half way there. A face told "0.5" may look all but untouched and change at once near
-    "1"; 0.7 then makes half way look half, as 0.5 does where looks keep pace.
+    "1"; 0.7 then makes half way look half, as 0.5 does where looks keep pace. It is counted beyond
+    the onset.
+    onset: how far from the far label the decoder is moved, downwards and upwards, before anything
+    shows. The first ONSET_WAY of the way to a label takes it there, so that no slider begins with
+    a stretch that does nothing.
     region: where on an aligned face the attribute shows, as REGION_SIDE rows of as many digits from
     0, nowhere, to 9. Its slider changes nothing elsewhere. Without one it changes all of the face.
     """
@@ -62,6 +71,7 @@ class Attribute:
     choices: tuple[str, ...] = ()
     gain: tuple[float, float] = (1.0, 1.0)
     halfway: tuple[float, float] = (0.5, 0.5)
+    onset: tuple[float, float] = (0.0, 0.0)
     region: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -69,7 +79,7 @@ class Attribute:
         object.__setattr__(self, "label", self.label or self.name.replace("_", " "))
         for pair in ("range", "slider"):
             object.__setattr__(self, pair, _interval(self.name, pair, getattr(self, pair)))
-        for pair in ("gain", "halfway"):
+        for pair in ("gain", "halfway", "onset"):
             object.__setattr__(self, pair, _pair(self.name, pair, getattr(self, pair)))
         object.__setattr__(self, "choices", tuple(self.choices))
         object.__setattr__(self, "region", self._checked_region())
@@ -80,6 +90,10 @@ class Attribute:
             raise SchemaError(f"Attribute {self.name}: gain must be more than 0.")
         if not all(0.25 < share < 0.75 for share in self.halfway):  # beyond, a slider would turn
             raise SchemaError(f"Attribute {self.name}: halfway must lie between 0.25 and 0.75.")
+        if not all(0 <= moved <= 0.75 for moved in self.onset):
+            raise SchemaError(f"Attribute {self.name}: onset must lie between 0 and 0.75.")
+        if self.kind != "binary" and self.onset != (0.0, 0.0):
+            raise SchemaError(f"Attribute {self.name}: only a binary attribute has an onset.")
         if self.kind == "categorical" and (self.gain, self.halfway) != ((1.0, 1.0), (0.5, 0.5)):
             raise SchemaError(f"Attribute {self.name}: choices have neither gain nor halfway.")
         if self.kind == "binary" and self.range != (0.0, 1.0):
@@ -231,9 +245,9 @@ class AttributeSchema(Sequence[Attribute]):
             raise SchemaError("A schema needs at least one attribute.")
         if len(set(self.names)) != len(self.names):
             raise SchemaError("Two attributes of the schema share a name.")
-        self._labels, self._gains, self._halfway, self._reach = (
+        self._labels, self._gains, self._halfway, self._onset, self._reach = (
             torch.tensor([getattr(attribute, pair) for attribute in self._attributes]).T
-            for pair in ("range", "gain", "halfway", "reach")
+            for pair in ("range", "gain", "halfway", "onset", "reach")
         )
         everywhere = ("9" * REGION_SIDE,) * REGION_SIDE
         regions = [attribute.region or everywhere for attribute in self._attributes]
@@ -318,17 +332,22 @@ class AttributeSchema(Sequence[Attribute]):
 
     def amplify(self, start: Tensor, table: Tensor) -> Tensor:
         """What the decoder is told, (N, attributes), when sliders that began at ``start`` (N,
-        attributes) stand at ``table``: each has moved as many times as far as its gain says, on a
-        parabola through its halfway as far as the label, and no farther than its reach.
+        attributes) stand at ``table``: each has moved as many times as far as its gain says, past
+        its onset and on a parabola through its halfway as far as the label, and no farther than
+        its reach.
         """
         moved = table - start
-        label, gain, halfway = (
+        label, gain, halfway, onset = (
             torch.where(moved < 0, down.to(table.device), up.to(table.device))
-            for down, up in (self._labels, self._gains, self._halfway)
+            for down, up in (self._labels, self._gains, self._halfway, self._onset)
         )
+        far = self._labels.sum(0).to(table.device) - label
         way = label - start
         share = torch.where(moved * way > 0, moved / way, 1).clamp(max=1)
-        bent = gain * (1 + (4 * halfway - 2) * (1 - share))
+        skipped = (onset - (start - far).abs()) / (gain * way.abs()).clamp(min=1e-6)
+        skipped = skipped.clamp(0, 0.75)
+        curve = 1 + (4 * halfway - 2) * (1 - share)
+        bent = gain * ((1 - skipped) * curve + skipped * (1 / share).clamp(max=1 / ONSET_WAY))
         told = (table + (bent - 1) * moved).clamp(*self._reach.to(table.device))
         return torch.where(moved == 0, table, told)
 

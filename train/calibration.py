@@ -3,10 +3,11 @@
 A decoder told "1" draws less of an attribute than photos that have it show: part of the photo's own
 look stays in the latent. So a slider's move is amplified (``Attribute.gain``) until the estimator,
 which training never asked about edits, reads the label off edited faces in the mean. Nor does the
-look keep pace with what the decoder is told: glasses come at once and late. So the way is bent
-(``Attribute.halfway``) until a slider half way to the label reads as half way. A slider ends
-where its configuration says that the decoder is believed no farther, or before, where going on
-changes nothing more: a shaven face cannot lose its beard.
+look keep pace with what the decoder is told: glasses come at once and late. So what shows nothing
+is passed at once (``Attribute.onset``), and the rest of the way is bent (``Attribute.halfway``)
+until a slider half way to the label reads as half way. A slider ends where its configuration says
+that the decoder is believed no farther, or before, where going on changes nothing more: a shaven
+face cannot lose its beard.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ STEP = 0.25
 """Between the gains that are tried; what lies between two of them is interpolated."""
 FLAT = 0.1
 """What the reading has to rise by, for each unit that the decoder is moved, to go on."""
+SHOWN = 0.1
+"""What of the way to the label readings have to rise by before an attribute is said to show."""
+FARTHEST_ONSET = 0.6
 FACES = 240
 
 
@@ -50,6 +54,7 @@ def calibrated(
             attribute,
             gain=(down.gain, up.gain),
             halfway=(down.halfway, up.halfway),
+            onset=(down.onset, up.onset),
             slider=(round(1 - down.reach / down.gain, 2), round(up.reach / up.gain, 2)),
         )
     return AttributeSchema(attributes)
@@ -57,13 +62,15 @@ def calibrated(
 
 @dataclass(frozen=True)
 class _Response:
-    """gain: at which faces without a label, moved to it, read as it in the mean. halfway: the share
-    of it at which they read half of that. reach: the gain beyond which they change no more.
+    """gain: at which faces without a label, moved to it, read as it in the mean. onset: what of it
+    goes by before they read more of it than they did. halfway: the share of the rest at which they
+    read half of the label. reach: the gain beyond which they change no more.
 
     Where they do not come to read as the label, gain and reach are the same.
     """
 
     gain: float
+    onset: float
     halfway: float
     reach: float
 
@@ -80,7 +87,7 @@ class _Readings(EditedFaces):
         label = float(DIRECTIONS[::-1].index(direction))
         chosen = torch.nonzero(self.faces.labels[:, index].round() != label).flatten()
         if not len(chosen):
-            return _Response(1.0, 0.5, largest)
+            return _Response(1.0, 0.0, 0.5, largest)
         gains = np.arange(0, largest + STEP, STEP).clip(max=largest)
         means = np.array([self._mean(index, chosen, label, gain) for gain in gains])
         read = means if label else 1 - means
@@ -88,11 +95,17 @@ class _Readings(EditedFaces):
         first = int(WEAKEST / STEP)
         end = first + int(np.argmax(flat[first:])) + 1
         gain = float(np.interp(1.0, read[first:end], gains[first:end]))
-        half = (read[0] + np.interp(gain, gains, read)) / 2
-        halfway = float(np.interp(half, np.maximum.accumulate(read[:end]), gains[:end])) / gain
-        return _Response(
-            round(gain, 2), round(float(np.clip(halfway, *HALFWAY)), 2), float(gains[end - 1])
-        )
+        rising, tried = np.maximum.accumulate(read[:end]), gains[:end]
+        goal = float(np.interp(gain, tried, read[:end]))
+
+        def gain_at(share: float) -> float:
+            return float(np.interp(read[0] + share * (goal - read[0]), rising, tried))
+
+        # A way that keeps pace has come that far by itself.
+        onset = float(np.clip(gain_at(SHOWN) - SHOWN * gain, 0, FARTHEST_ONSET))
+        halfway = float(np.clip((gain_at(0.5) - onset) / (gain - onset), *HALFWAY))
+        reach = float(tried[-1])
+        return _Response(round(gain, 2), round(onset, 2), round(halfway, 2), reach)
 
     @torch.inference_mode()
     def _mean(self, index: int, chosen: Tensor, label: float, gain: float) -> float:

@@ -61,9 +61,9 @@ class Objective:
 
     lambda_e rises linearly from 0 over rise_steps. adversary_target: what encoder and decoder
     want the discriminator to say (see ``adversarial_loss``). latent_noise: standard deviation of
-    the noise on the normalised latent. learning_rate: from decay_start on it falls, over decay_steps
-    (for 0 never), linearly to FINAL_RATE of itself. average_decay: of the exponential average of
-    the weights.
+    the noise on the normalised latent. learning_rate: from decay_start on it falls, linearly over
+    decay_steps (for 0 never), to FINAL_RATE of itself. average_decay: of the exponential average
+    of the weights.
     """
 
     lambda_e: float = 1e-4

@@ -71,10 +71,23 @@ def test_half_way_to_a_label_the_decoder_has_gone_its_own_half() -> None:
     torch.testing.assert_close(schema.amplify(start, table), told)
 
 
+def test_what_shows_nothing_is_passed_at_once() -> None:
+    """By a twentieth of the way to the label, unless the face is beyond it; labels stay labels."""
+    schema = AttributeSchema([Attribute("Smiling", gain=(1.5, 2.0), onset=(0.3, 0.4))])
+    start = torch.tensor([[0.0], [0.0], [0.0], [0.5], [1.0], [1.0]])
+    table = torch.tensor([[0.0], [0.05], [1.0], [0.75], [0.95], [0.0]])
+    told = torch.tensor([[0.0], [0.4 + 0.05 * 1.6], [2.0], [1.0], [1 - 0.3 - 0.05 * 1.2], [-0.5]])
+    torch.testing.assert_close(schema.amplify(start, table), told)
+
+
 @pytest.mark.parametrize("halfway", [0.26, 0.5, 0.74])
+@pytest.mark.parametrize("onset", [0.0, 0.75])
 @pytest.mark.parametrize("start", [-0.5, 0.0, 0.4, 1.0, 1.5])
-def test_a_decoder_never_turns_while_its_slider_goes_on(halfway: float, start: float) -> None:
-    schema = AttributeSchema([Attribute("Smiling", gain=(1.5, 2.0), halfway=(halfway, halfway))])
+def test_a_decoder_never_turns_while_its_slider_goes_on(
+    halfway: float, onset: float, start: float
+) -> None:
+    bends = {"halfway": (halfway, halfway), "onset": (onset, onset)}
+    schema = AttributeSchema([Attribute("Smiling", gain=(1.5, 2.0), **bends)])
     table = torch.linspace(-1, 2, 61)[:, None]
     told = schema.amplify(torch.full_like(table, start), table).squeeze(1)
     assert (told.diff() >= -1e-6).all()
@@ -123,9 +136,12 @@ def test_a_gain_carries_no_face_farther_than_from_the_far_label() -> None:
         {"halfway": (0.25, 0.5)},
         {"halfway": (0.5, 0.8)},
         {"halfway": (0.5, 0.7), "kind": "categorical", "choices": ("black", "blond")},
+        {"onset": (-0.1, 0.0)},
+        {"onset": (0.0, 0.8)},
+        {"onset": (0.1, 0.1), "kind": "continuous"},
     ],
 )
-def test_gain_and_halfway_are_pairs_within_bounds_of_what_has_strengths(
+def test_gain_halfway_and_onset_are_pairs_within_bounds_of_what_has_strengths(
     setting: dict[str, Any],
 ) -> None:
     with pytest.raises(SchemaError, match="Smiling"):

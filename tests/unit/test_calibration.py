@@ -93,7 +93,8 @@ def test_a_slider_half_way_reads_half_where_looks_do_not_keep_pace(faces: Prepar
     fader, meter = BentLamp(1.0), cast(AttributeEstimator, Meter())
     (attribute,) = calibrated(cast(Fader, fader), meter, faces)
     assert attribute.gain == pytest.approx((1.0, 1.0), abs=0.02)
-    assert attribute.halfway == pytest.approx((0.3, 0.7), abs=0.02)
+    assert attribute.onset == pytest.approx((0, 0.2 - 0.05), abs=0.05)
+    assert attribute.halfway == pytest.approx((0.3, 0.65), abs=0.03)
     schema = AttributeSchema([attribute])
     dark, light = torch.zeros(1, 1), torch.ones(1, 1)
     for start in (dark, light):
@@ -104,6 +105,7 @@ def test_a_slider_half_way_reads_half_where_looks_do_not_keep_pace(faces: Prepar
 def test_a_lamp_that_keeps_pace_has_a_straight_way(faces: PreparedFaces) -> None:
     (attribute,) = calibrated(cast(Fader, Lamp(0.8)), cast(AttributeEstimator, Meter()), faces)
     assert attribute.halfway == pytest.approx((0.5, 0.5), abs=0.02)
+    assert attribute.onset == pytest.approx((0, 0), abs=0.02)
 
 
 def test_without_a_face_to_move_a_gain_stays_one(faces: PreparedFaces) -> None:
