@@ -27,7 +27,6 @@ CONTINUOUS_BINS = 8
 REGION_SIDE = 16
 """Rows and columns of a region: 8 pixels of a face of 128, as fine as faces are alike."""
 
-
 ONSET_WAY = 0.05
 """Share of a slider's way to a label in which the decoder passes what shows nothing: few enough to
 feel at once, and more than none, so that no picture jumps."""
@@ -341,11 +340,12 @@ class AttributeSchema(Sequence[Attribute]):
             torch.where(moved < 0, down.to(table.device), up.to(table.device))
             for down, up in (self._labels, self._gains, self._halfway, self._onset)
         )
-        far = self._labels.sum(0).to(table.device) - label
+        zero, one = self._labels.to(table.device)
+        far = torch.where(moved < 0, one, zero)
         way = label - start
         share = torch.where(moved * way > 0, moved / way, 1).clamp(max=1)
-        skipped = (onset - (start - far).abs()) / (gain * way.abs()).clamp(min=1e-6)
-        skipped = skipped.clamp(0, 0.75)
+        left_to_skip = onset - (start - far).abs()
+        skipped = (left_to_skip / (gain * way.abs()).clamp(min=1e-6)).clamp(0, 0.75)
         curve = 1 + (4 * halfway - 2) * (1 - share)
         bent = gain * ((1 - skipped) * curve + skipped * (1 / share).clamp(max=1 / ONSET_WAY))
         told = (table + (bent - 1) * moved).clamp(*self._reach.to(table.device))

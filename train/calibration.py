@@ -35,6 +35,7 @@ FLAT = 0.1
 SHOWN = 0.1
 """What of the way to the label readings have to rise by before an attribute is said to show."""
 FARTHEST_ONSET = 0.6
+"""The most that is passed at once; what shows later than that is too weak to be hurried."""
 FACES = 240
 
 

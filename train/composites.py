@@ -68,13 +68,15 @@ def composites(
     A draw in which the product's own detector finds no face is drawn again.
     """
     aligner = FaceAligner(fader.image_size)
+    centre = latents.mean(0)
+    distance = (latents - centre).flatten(1).norm(dim=1).mean()
     generator = torch.Generator().manual_seed(seed)
     found: list[Image.Image] = []
     for _ in range(TRIES * count):
         if len(found) == count:
             break
         chosen = _alike(faces, len(found), generator)
-        latent = _blended(latents, chosen)
+        latent = _blended(latents[chosen], centre, distance)
         picture = _decoded(fader, latent, faces.values[chosen].mean(0, keepdim=True))
         if aligner.detect(picture):
             found.append(picture)
@@ -100,11 +102,12 @@ def _alike(faces: PreparedFaces, number: int, generator: torch.Generator) -> Ten
     return torch.tensor(chosen)
 
 
-def _blended(latents: Tensor, chosen: Tensor) -> Tensor:
-    """The mean of the chosen latents (1, C, h, w), farther from the mean of all (UNDONE)."""
-    centre = latents.mean(0)
-    distance = (latents - centre).flatten(1).norm(dim=1).mean()
-    away = latents[chosen].mean(0) - centre
+def _blended(latents: Tensor, centre: Tensor, distance: Tensor) -> Tensor:
+    """The mean of some latents (1, C, h, w), farther from the mean of all (UNDONE).
+
+    centre: that mean (C, h, w). distance: how far from it latents lie.
+    """
+    away = latents.mean(0) - centre
     return (centre + away * (distance / away.norm()) ** UNDONE)[None]
 
 

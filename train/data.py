@@ -167,12 +167,10 @@ def encode(fader: Fader, faces: PreparedFaces, batch_size: int = 64) -> Tensor:
     """Latents (N, C, h, w) of every face of a split, in order."""
     device = next(fader.parameters()).device
     with torch.inference_mode():
-        parts = [
-            fader.encode(batch.images, batch.values).cpu()
-            for part in torch.arange(len(faces)).split(batch_size)
-            for batch in [faces.batch(part).to(device)]
-        ]
-    return torch.cat(parts).clone()
+        parts = torch.arange(len(faces)).split(batch_size)
+        batches = (faces.batch(part).to(device) for part in parts)
+        latents = [fader.encode(batch.images, batch.values).cpu() for batch in batches]
+    return torch.cat(latents).clone()
 
 
 def label_anchors(

@@ -80,7 +80,7 @@ def test_page_and_end_keys_take_large_steps(at_portrait: Visitor, face: Face) ->
     assert at_portrait.value("Smiling") == float(slider.get_attribute("min") or "nan")
     at_portrait.page.keyboard.press("PageUp")
     larger = float(slider.get_attribute("min") or "nan") + 0.25
-    assert at_portrait.value("Smiling") == pytest.approx(larger)
+    assert at_portrait.value("Smiling") == round(larger, 2)
     at_portrait.page.keyboard.press("End")
     assert at_portrait.value("Smiling") == float(slider.get_attribute("max") or "nan")
 
