@@ -10,6 +10,7 @@ Three representations of the same thing:
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -248,6 +249,7 @@ class AttributeSchema(Sequence[Attribute]):
             torch.tensor([getattr(attribute, pair) for attribute in self._attributes]).T
             for pair in ("range", "gain", "halfway", "onset", "reach")
         )
+        self._binary = torch.tensor([a.kind == "binary" for a in self._attributes])
         everywhere = ("9" * REGION_SIDE,) * REGION_SIDE
         regions = [attribute.region or everywhere for attribute in self._attributes]
         self._regions = (
@@ -290,6 +292,21 @@ class AttributeSchema(Sequence[Attribute]):
 
     def __hash__(self) -> int:
         return hash(self._attributes)
+
+    def to(self, device: torch.device) -> AttributeSchema:
+        """The schema with its tables on a device, for whoever uses it there again and again: else
+        they are copied to where they are used.
+        """
+        there = copy.copy(self)
+        for name, table in vars(self).items():
+            if isinstance(table, Tensor):
+                setattr(there, name, table.to(device))
+        return there
+
+    @property
+    def binary(self) -> Tensor:
+        """(attributes,) of bool: which are binary."""
+        return self._binary
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -17,8 +17,8 @@ from fader_demo.model import block_widths
 
 ALSO_MOVED = 0.1
 """Chance that an attribute moves besides the one that does."""
-STRENGTH = (-0.25, 0.5)
-"""How far beyond its label an attribute is moved, in units of the label."""
+STRENGTH = (-0.25, 1.5)
+"""How far an attribute is moved from its label, 0, towards the other, 1, and beyond either."""
 
 
 class Critic(nn.Module):
@@ -159,7 +159,7 @@ def photo_loss(real: Tensor, edited: Tensor, changed: Tensor) -> Tensor:
 class Edit:
     """What photos are to be turned into, (N, attributes) each.
 
-    values: what the decoder is told. labels: 0 or 1, what the edited photo is then to be. weights,
+    values: what the decoder is told. labels: 0 or 1, what the edited photo is then to pass for. weights,
     sum 1 for each photo: half on the attributes that move, half on those that must stay.
     """
 
@@ -169,22 +169,25 @@ class Edit:
 
 
 def random_edit(schema: AttributeSchema, labels: Tensor, values: Tensor) -> Edit:
-    """Moves one binary attribute of each photo to its other label, and now and then some more.
+    """Moves one binary attribute of each photo towards its other label, and at times some more.
 
     The rarer its label among these photos, the sooner an attribute is the one that moves: most
-    photos of glasses show them taken off, since few others can. The strength lies around the
-    other label and, as on a slider, rather beyond it than short of it.
+    photos of glasses show them taken off, since few others can. The strength is anywhere on a
+    slider. Short of the other label an edit is to pass for a photo with either, with this one as
+    often as its strength says: so the decoder learns what half an attribute is, from critics that
+    have seen photos of all and of nothing.
     """
-    binary = torch.tensor([a.kind == "binary" for a in schema], device=labels.device)
+    binary = schema.binary.to(labels.device)
     alike = torch.where(labels > 0.5, labels.mean(0), 1 - labels.mean(0))
     # The first to ring of alarms with rates 1 / alike: each with a chance in proportion to it.
     alarm = torch.where(binary, alike * torch.empty_like(labels).exponential_(), torch.inf)
     also = torch.rand_like(labels) < ALSO_MOVED
     moved = binary & (also | (alarm == alarm.amin(1, keepdim=True)))
-    wanted = torch.where(moved, 1 - labels, labels)
-    away = 2 * wanted - 1
     low, high = STRENGTH
-    strength = wanted + away * (low + (high - low) * torch.rand_like(labels))
+    strength = low + (high - low) * torch.rand_like(labels)
+    across = torch.rand_like(labels) < strength
+    wanted = torch.where(moved & across, 1 - labels, labels)
+    strength = labels + (1 - 2 * labels) * strength
     rest = ~moved
     weights = 0.5 * (_share(moved) + _share(rest))
     return Edit(torch.where(moved, strength, values), wanted, weights)

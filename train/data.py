@@ -36,6 +36,10 @@ class Batch:
     labels: Tensor
     values: Tensor
 
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return self.images, self.labels, self.values
+
     def to(self, device: torch.device) -> Batch:
         images = self.images.to(device, memory_format=torch.channels_last)
         return Batch(images, self.labels.to(device), self.values.to(device))

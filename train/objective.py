@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
+from torch.optim.swa_utils import get_ema_multi_avg_fn, update_bn
 
 from fader_demo.blending import blend, confine
 from fader_demo.estimator import AttributeEstimator
@@ -29,6 +31,7 @@ from train.critic import (
 )
 from train.data import Batch, BatchSampler
 from train.discriminator import LatentDiscriminator
+from train.graph import CapturedUpdate, Update
 from train.losses import AdversaryTarget, adversarial_loss, change_loss, prediction_loss
 
 FINAL_RATE = 0.05
@@ -97,7 +100,10 @@ class FaderTask:
     With a lambda_e of 0 there is none.
 
     One encoder pass a step serves both: the discriminator steps first, on the latent cut off
-    from its graph, then encoder and decoder do, through the graph kept.
+    from its graph, then encoder and decoder do, through the graph kept. On a GPU of its own, a
+    step is replayed as one CUDA graph.
+
+    average: the fader with averaged weights, and statistics of its own from ``averaged_fader`` on.
     """
 
     def __init__(
@@ -108,13 +114,15 @@ class FaderTask:
         accelerator: Accelerator,
         estimator: AttributeEstimator,
     ) -> None:
+        device, layout = accelerator.device, torch.channels_last
         self.objective = objective
-        self.schema = fader.schema
+        self.schema = fader.schema.to(device)
         self.accelerator = accelerator
-        fader = fader.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = AveragedModel(
-            fader, multi_avg_fn=get_ema_multi_avg_fn(objective.average_decay)
-        )
+        # What changes with the steps is in tensors, which a CUDA graph reads anew.
+        self._lambda_e, self._guidance = torch.zeros(2, device=device).unbind()
+        fader = fader.to(device, memory_format=layout)  # type: ignore[call-overload]
+        self.average = copy.deepcopy(fader).requires_grad_(False)
+        self._average_in = get_ema_multi_avg_fn(objective.average_decay)
         networks: dict[str, nn.Module] = {"fader": fader}
         if objective.lambda_e:
             networks["discriminator"] = LatentDiscriminator(
@@ -127,7 +135,6 @@ class FaderTask:
             width = objective.guidance.critic_width
             networks["critic"] = Critic(self.schema, fader.image_size, width)
             networks["photo_critic"] = PhotoCritic(estimator)
-        device, layout = accelerator.device, torch.channels_last
         prepared = {
             name: accelerator.prepare(
                 network.to(device, memory_format=layout),  # type: ignore[call-overload]
@@ -139,28 +146,43 @@ class FaderTask:
         self.modules: dict[str, nn.Module] = {name: pair[0] for name, pair in prepared.items()}
         self.modules["average"] = self.average
         self.fader = self.modules["fader"]
+        self._updates: dict[bool, Update] = {}
         self.aim: Any = "flipped"
         if objective.adversary_target == "prior":
             self.aim = prior.to(accelerator.device)
 
     def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        self._pace(self.objective.learning_rate_at(step))
-        batch = batch.to(self.accelerator.device)
+        self._pace(step)
+        guided = self.objective.guidance.weight_at(step) > 0
+        if guided not in self._updates:
+            self._updates = {guided: self._in_one(partial(self._update_all, guided))}
+        return self._updates[guided](batch.to(self.accelerator.device))
+
+    def _in_one(self, update: Update) -> Update:
+        """Processes that train together have to meet within a step, which no graph can hold."""
+        alone = self.accelerator.num_processes == 1
+        return CapturedUpdate(update) if alone and self._on_gpu else update
+
+    @property
+    def _on_gpu(self) -> bool:
+        return self.accelerator.device.type == "cuda"
+
+    def _update_all(self, guided: bool, batch: Batch) -> dict[str, Tensor]:
         images, labels, values = batch.images, batch.labels, batch.values
         target = self.schema.target(labels)
-        edit = self._random_edit(labels, values, step)
+        edit = random_edit(self.schema, labels, values) if guided else None
         others = (edit.values,) if edit else ()
         latent, rebuilt, *decoded = self.fader(
             images, values, *others, noise=self.objective.latent_noise
         )
         loss = self._reconstruction_loss(rebuilt.float(), images)
         logged = {"loss/reconstruction": loss}
-        if weight := self.objective.lambda_at(step):
+        if self.objective.lambda_e:
             for _ in range(self.objective.discriminator_steps):
                 logged["loss/discriminator"] = self._update_discriminator(latent.detach(), target)
             logged["loss/adversarial"] = self._adversarial_loss(latent, target)
-            logged["lambda_e"] = torch.tensor(weight)
-            loss = loss + weight * logged["loss/adversarial"]
+            logged["lambda_e"] = self._lambda_e.clone()
+            loss = loss + self._lambda_e * logged["loss/adversarial"]
         if edit:
             # As the product shows it; the unedited decode is held, it has the photo to match.
             unedited, region = rebuilt.detach(), self.schema.region(values, edit.values)
@@ -170,11 +192,11 @@ class FaderTask:
             logged |= self._update_critics(smooth(images), labels, shown.detach(), edit, changed)
             judged = self._edit_losses(shown, edit, changed)
             logged |= judged | {"loss/change": change_loss(decoded[0].float() - unedited.float())}
-            guidance = self.objective.guidance
-            loss = loss + guidance.weight_at(step) * torch.stack([*judged.values()]).sum()
-            loss = loss + guidance.sparsity * logged["loss/change"]
+            loss = loss + self._guidance * torch.stack([*judged.values()]).sum()
+            loss = loss + self.objective.guidance.sparsity * logged["loss/change"]
         self._update("fader", self.fader, loss)
-        self.average.update_parameters(self.accelerator.unwrap_model(self.fader))
+        weights = self.accelerator.unwrap_model(self.fader).parameters()
+        self._average_in([*self.average.parameters()], [*weights], 0)
         return logged
 
     def averaged_fader(self, sampler: BatchSampler, batches: int = 50) -> Fader:
@@ -184,7 +206,7 @@ class FaderTask:
         pictures out, so they are taken anew over some batches; what is erased is taken from the
         sampler's faces as they are, since a latent has thousands of numbers to fit.
         """
-        fader = cast(Fader, self.average.module)
+        fader = self.average
         seen = map(self._seen_in_training, map(sampler, range(batches)))
         update_bn(seen, _Autoencoder(fader, self.objective.latent_noise))
         fader.eval()
@@ -197,18 +219,22 @@ class FaderTask:
                 fader.erasure.gather(latent, code, len(part) / seen_faces)
         return fader
 
-    def _pace(self, learning_rate: float) -> None:
-        """Sets what every network learns at; of the photo critic's own pace, see there."""
+    def _pace(self, step: int) -> None:
+        """Sets what changes with the steps; of the photo critic's own pace, see there."""
+        self._lambda_e.fill_(self.objective.lambda_at(step))
+        self._guidance.fill_(self.objective.guidance.weight_at(step))
         for name, optimizer in self.optimizers.items():
+            pace = PhotoCritic.PACE if name == "photo_critic" else 1
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate * (PhotoCritic.PACE if name == "photo_critic" else 1)
+                group["lr"].fill_(pace * self.objective.learning_rate_at(step))
 
     def _adam(self, module: nn.Module) -> torch.optim.Adam:
         return torch.optim.Adam(
             (weight for weight in module.parameters() if weight.requires_grad),
-            self.objective.learning_rate,
+            torch.tensor(self.objective.learning_rate, device=self.accelerator.device),
             betas=self.objective.betas,
             fused=True,  # one pass over memory; on a CPU the plain one costs a tenth of a step
+            capturable=self._on_gpu,
         )
 
     def _reconstruction_loss(self, rebuilt: Tensor, images: Tensor) -> Tensor:
@@ -232,11 +258,6 @@ class FaderTask:
         if self.objective.guidance.weight:
             parts.append(random_edit(self.schema, batch.labels, batch.values).values)
         return (tuple(parts),)
-
-    def _random_edit(self, labels: Tensor, values: Tensor, step: int) -> Edit | None:
-        if self.objective.guidance.weight_at(step) == 0:
-            return None
-        return random_edit(self.schema, labels, values)
 
     def _update_critics(
         self, images: Tensor, labels: Tensor, edited: Tensor, edit: Edit, changed: Tensor

@@ -37,7 +37,7 @@ def edits(count: int = 4000) -> tuple[torch.Tensor, torch.Tensor, Edit]:
 
 def test_an_edit_moves_one_binary_attribute_and_seldom_more() -> None:
     labels, values, edit = edits()
-    moved = edit.labels != labels
+    moved = edit.values != values
     assert moved.any(1).all()
     assert not moved[:, 1].any(), "a continuous attribute has no other label"
     assert 1.05 < moved.sum(1).float().mean() < 1.4
@@ -49,23 +49,38 @@ def test_an_edit_moves_one_binary_attribute_and_seldom_more() -> None:
 def test_an_attribute_with_a_rare_label_is_the_first_to_move() -> None:
     torch.manual_seed(0)
     labels = (torch.rand(4000, 4) > torch.tensor([0.5, 0.5, 0.5, 0.95])).float()
-    moved = random_edit(SCHEMA, labels, labels).labels != labels
+    moved = random_edit(SCHEMA, labels, labels).values != labels
     rare = labels[:, 3] > 0.5
     assert moved[rare, 3].float().mean() > 0.7
     assert moved[~rare, 3].float().mean() < 0.4
 
 
-def test_a_moved_attribute_lies_around_its_other_label_and_beyond() -> None:
-    labels, _, edit = edits()
-    moved = edit.labels != labels
-    towards = torch.where(edit.labels > 0.5, edit.values, 1 - edit.values)[moved]
-    assert 0.74 < towards.min() < 0.8
-    assert 1.4 < towards.max() < 1.51
+def test_a_moved_attribute_lies_anywhere_on_a_slider() -> None:
+    labels, values, edit = edits()
+    moved = edit.values != values
+    way = torch.where(labels > 0.5, 1 - edit.values, edit.values)[moved]
+    assert -0.25 <= way.min() < -0.2
+    assert 1.45 < way.max() < 1.5
+    counts = torch.histc(way, 7, -0.25, 1.5) / len(way)
+    assert counts.sub(1 / 7).abs().max() < 0.02
+
+
+def test_an_edit_claims_the_other_label_as_often_as_its_strength_says() -> None:
+    labels, values, edit = edits(20_000)
+    moved = edit.values != values
+    way = torch.where(labels > 0.5, 1 - edit.values, edit.values)[moved]
+    claims = (edit.labels != labels)[moved].float()
+    for low in (0.0, 0.25, 0.5, 0.75):
+        between = (way >= low) & (way < low + 0.25)
+        assert abs(claims[between].mean().item() - (low + 0.125)) < 0.04
+    assert not claims[way < 0].any()
+    assert claims[way > 1].all()
+    assert torch.equal((edit.labels != labels) & ~moved, torch.zeros_like(moved))
 
 
 def test_what_moved_weighs_as_much_as_all_that_did_not() -> None:
-    labels, _, edit = edits()
-    moved = edit.labels != labels
+    labels, values, edit = edits()
+    moved = edit.values != values
     torch.testing.assert_close((edit.weights * moved).sum(1), torch.full((len(labels),), 0.5))
     torch.testing.assert_close(edit.weights.sum(1), torch.ones(len(labels)))
 

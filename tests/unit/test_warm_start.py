@@ -102,7 +102,7 @@ def test_a_run_begins_with_the_weights_of_a_model_and_resumes_with_its_own(
 
     run = Run.open(path, prepared, tmp_path / "run", str(model))
     trainer, task, _ = fader_trainer(run)
-    for network in (task.fader, task.average.module):
+    for network in (task.fader, task.average):
         assert torch.equal(network.decoder.placement.weight, source.decoder.placement.weight)
     trainer.fit()
     again, task, _ = fader_trainer(Run.open(path, prepared, tmp_path / "run", str(model)))
