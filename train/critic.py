@@ -159,8 +159,8 @@ def photo_loss(real: Tensor, edited: Tensor, changed: Tensor) -> Tensor:
 class Edit:
     """What photos are to be turned into, (N, attributes) each.
 
-    values: what the decoder is told. labels: 0 or 1, what the edited photo is then to pass for. weights,
-    sum 1 for each photo: half on the attributes that move, half on those that must stay.
+    values: what the decoder is told. labels: 0 or 1, what the edited photo is then to pass for.
+    weights, sum 1 for each photo: half on the attributes that move, half on those that must stay.
     """
 
     values: Tensor

@@ -36,7 +36,7 @@ def edits(count: int = 4000) -> tuple[torch.Tensor, torch.Tensor, Edit]:
 
 
 def test_an_edit_moves_one_binary_attribute_and_seldom_more() -> None:
-    labels, values, edit = edits()
+    _, values, edit = edits()
     moved = edit.values != values
     assert moved.any(1).all()
     assert not moved[:, 1].any(), "a continuous attribute has no other label"
