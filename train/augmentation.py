@@ -8,7 +8,8 @@ from torch import Tensor
 
 
 def augment(images: Tensor) -> Tensor:
-    """Images (N, 3, S, S), each moved by up to 4 %, scaled by up to 6 % and lit differently.
+    """Images (N, 3, S, S), each moved by up to 4 %, scaled by up to 6 % and lit differently; in
+    (N, 6, S, S) two and two alike.
 
     Differentiable: critics are shown photos and edits alike in this way, so that what they tell
     them apart by is not the jitter (Zhao et al. 2020, arXiv 2006.10738).
@@ -22,4 +23,5 @@ def augment(images: Tensor) -> Tensor:
     moved = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
     gain = 1 + 0.2 * (2 * torch.rand(count, 1, 1, 1, device=device) - 1)
     shift = 0.1 * (2 * torch.rand(count, 3, 1, 1, device=device) - 1)
+    shift = shift.repeat(1, images.shape[1] // 3, 1, 1)
     return (moved * gain + shift).clamp(-1, 1)

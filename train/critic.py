@@ -122,9 +122,17 @@ class PhotoCritic(nn.Module):
         return F.adaptive_avg_pool2d(change.clamp(max=1), cls.SIDE)[:, 0]
 
 
-def adversarial_edit_loss(scores: Tensor, edit: Edit) -> Tensor:
-    """What the decoder minimises: edits that do not pass for photos of what they claim to be."""
-    return -(edit.weights * _said_of(scores, edit.labels)).sum(1).mean()
+def adversarial_edit_loss(scores: Tensor, edit: Edit, real: Tensor, labels: Tensor) -> Tensor:
+    """What the decoder minimises: edits that do not pass for photos of what they claim to be.
+
+    scores, real: (N, attributes, 2), of edits and of their photos, which have these labels. A label
+    that stays need not show more than it does in the photo: else faces without glasses are drawn as
+    what is least like glasses, with noses red and green.
+    """
+    said, own = _said_of(scores, edit.labels), _said_of(real, labels)
+    stays = (edit.labels > 0.5) == (labels > 0.5)
+    said = torch.where(stays, torch.minimum(said, own), said)
+    return -(edit.weights * said).sum(1).mean()
 
 
 def critic_loss(real: Tensor, labels: Tensor, edited: Tensor, edit: Edit) -> Tensor:

@@ -188,9 +188,10 @@ class FaderTask:
             unedited, region = rebuilt.detach(), self.schema.region(values, edit.values)
             edited = blend(unedited, confine(unedited, decoded[0], region)).apply(images)
             changed = PhotoCritic.changed(images, edited.detach())
-            shown = smooth(edited)
-            logged |= self._update_critics(smooth(images), labels, shown.detach(), edit, changed)
-            judged = self._edit_losses(shown, edit, changed)
+            pairs = augment(torch.cat([smooth(images), smooth(edited)], dim=1))
+            of_critics, real = self._update_critics(pairs.detach(), labels, edit, changed)
+            judged = self._edit_losses(pairs[:, 3:], edit, changed, real, labels)
+            logged |= of_critics
             logged |= judged | {"loss/change": change_loss(decoded[0].float() - unedited.float())}
             loss = loss + self._guidance * torch.stack([*judged.values()]).sum()
             loss = loss + self.objective.guidance.sparsity * logged["loss/change"]
@@ -260,24 +261,26 @@ class FaderTask:
         return (tuple(parts),)
 
     def _update_critics(
-        self, images: Tensor, labels: Tensor, edited: Tensor, edit: Edit, changed: Tensor
-    ) -> dict[str, Tensor]:
-        pictures = augment(torch.cat([images, edited]))
+        self, pairs: Tensor, labels: Tensor, edit: Edit, changed: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Photos and edits (N, 6, S, S) -> what to log; scores (N, attributes, 2) of the photos."""
+        pictures = torch.cat(pairs.chunk(2, dim=1))
         critic, photo_critic = self.modules["critic"], self.modules["photo_critic"]
         real, fake = critic(pictures).float().chunk(2)
         loss = critic_loss(real, labels, fake, edit)
         self._update("critic", critic, loss)
-        real, fake = photo_critic(pictures).float().chunk(2)
-        loss_of_photos = photo_loss(real, fake, changed)
+        real_patches, fake_patches = photo_critic(pictures).float().chunk(2)
+        loss_of_photos = photo_loss(real_patches, fake_patches, changed)
         self._update("photo_critic", photo_critic, loss_of_photos)
-        return {"loss/critic": loss, "loss/photo_critic": loss_of_photos}
+        return {"loss/critic": loss, "loss/photo_critic": loss_of_photos}, real.detach()
 
-    def _edit_losses(self, edited: Tensor, edit: Edit, changed: Tensor) -> dict[str, Tensor]:
-        pictures = augment(edited)
+    def _edit_losses(
+        self, edits: Tensor, edit: Edit, changed: Tensor, real: Tensor, labels: Tensor
+    ) -> dict[str, Tensor]:
         with self._held("critic") as critic, self._held("photo_critic") as photo_critic:
-            scores, photo = critic(pictures).float(), photo_critic(pictures).float()
+            scores, photo = critic(edits).float(), photo_critic(edits).float()
         return {
-            "loss/edit": adversarial_edit_loss(scores, edit),
+            "loss/edit": adversarial_edit_loss(scores, edit, real, labels),
             "loss/photo": adversarial_photo_loss(photo, changed),
         }
 

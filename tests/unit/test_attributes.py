@@ -240,3 +240,11 @@ def test_names_are_needed_and_differ() -> None:
         AttributeSchema([])
     with pytest.raises(SchemaError, match="share a name"):
         AttributeSchema([SMILING, SMILING])
+
+
+def test_a_schema_moves_to_a_device_and_stays_where_it_was() -> None:
+    schema = AttributeSchema([Attribute("Smiling"), AGE])
+    there = schema.to(torch.device("meta"))
+    assert there == schema
+    assert there.binary.device.type == "meta"
+    assert schema.binary.tolist() == [True, False]

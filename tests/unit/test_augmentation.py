@@ -18,6 +18,13 @@ def test_each_picture_is_moved_and_lit_by_itself() -> None:
     assert light.std(0).min() > 0.02
 
 
+def test_a_photo_and_its_edit_are_moved_and_lit_alike() -> None:
+    photo = torch.rand(16, 3, 32, 32) - 0.5
+    one, other = augment(torch.cat([photo, photo], dim=1)).chunk(2, dim=1)
+    assert torch.equal(one, other)
+    assert (one - photo).abs().amax((1, 2, 3)).min() > 0.01
+
+
 def test_a_picture_moves_no_farther_than_it_may() -> None:
     torch.manual_seed(0)
     dots = torch.full((256, 3, 64, 64), -1.0)

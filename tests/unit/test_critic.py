@@ -102,8 +102,22 @@ def test_the_decoder_is_judged_by_what_the_edit_claims() -> None:
         labels=torch.tensor([[1.0, 0.0]]),
         weights=torch.tensor([[0.75, 0.25]]),
     )
-    scores = torch.tensor([[[9.0, 2.0], [4.0, 9.0]]])
-    assert adversarial_edit_loss(scores, edit) == -(0.75 * 2 + 0.25 * 4)
+    scores, labels = torch.tensor([[[9.0, 2.0], [4.0, 9.0]]]), torch.zeros(1, 2)
+    content = torch.full((1, 2, 2), 9.0)
+    assert adversarial_edit_loss(scores, edit, content, labels) == -(0.75 * 2 + 0.25 * 4)
+
+
+def test_what_stays_need_not_show_more_than_in_the_photo() -> None:
+    """The first attribute has changed its label, the second has kept it and shows it enough."""
+    edit = Edit(
+        values=torch.zeros(1, 2),
+        labels=torch.tensor([[1.0, 0.0]]),
+        weights=torch.tensor([[0.5, 0.5]]),
+    )
+    scores = torch.tensor([[[0.0, 0.3], [0.9, 0.0]]], requires_grad=True)
+    photo, labels = torch.tensor([[[0.1, 0.0], [0.7, 0.0]]]), torch.zeros(1, 2)
+    adversarial_edit_loss(scores, edit, photo, labels).backward()
+    assert torch.equal(scores.grad, torch.tensor([[[0.0, -0.5], [0.0, 0.0]]]))
 
 
 def test_a_critic_learns_what_an_attribute_looks_like() -> None:
