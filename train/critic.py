@@ -195,10 +195,10 @@ def random_edit(schema: AttributeSchema, labels: Tensor, values: Tensor) -> Edit
     strength = low + (high - low) * torch.rand_like(labels)
     across = torch.rand_like(labels) < strength
     wanted = torch.where(moved & across, 1 - labels, labels)
-    strength = labels + (1 - 2 * labels) * strength
+    told = labels.lerp(1 - labels, strength)
     rest = ~moved
     weights = 0.5 * (_share(moved) + _share(rest))
-    return Edit(torch.where(moved, strength, values), wanted, weights)
+    return Edit(torch.where(moved, told, values), wanted, weights)
 
 
 def _mean(scores: Tensor, weights: Tensor) -> Tensor:

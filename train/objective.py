@@ -149,12 +149,12 @@ class FaderTask:
         self._updates: dict[bool, Update] = {}
         self.aim: Any = "flipped"
         if objective.adversary_target == "prior":
-            self.aim = prior.to(accelerator.device)
+            self.aim = prior.to(device)
 
     def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         self._pace(step)
         guided = self.objective.guidance.weight_at(step) > 0
-        if guided not in self._updates:
+        if guided not in self._updates:  # the other's graph, and its memory, are let go
             self._updates = {guided: self._in_one(partial(self._update_all, guided))}
         return self._updates[guided](batch.to(self.accelerator.device))
 
