@@ -19,15 +19,40 @@ def block_widths(width: int, max_width: int, depth: int) -> list[int]:
     return [min(width * 2**level, max_width) for level in range(depth)]
 
 
+class Residual(nn.Module):
+    """(N, C, h, w) -> the same shape: two convolutions 3x3 whose result is added to their input.
+
+    As in He et al. 2015 (arXiv 1512.03385); it begins as nothing, so that it can be put into a
+    network that is trained already.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(width, width, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(width, width, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(width),
+        )
+        nn.init.zeros_(self.layers[-1].weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(x)
+
+
 class Encoder(nn.Module):
     """Image (N, 3, S, S) in [-1, 1] -> latent (N, C, S / 2**depth, S / 2**depth).
 
     Convolutions 4x4 of stride 2, batch normalisation on all but the first, LeakyReLU 0.2
     (paper, section 3.3). The latent is normalised per channel and not rectified, so the encoder
     cannot get past the discriminator by shrinking or shifting it.
+
+    residuals: after every block but the first and the last (the paper has none). A photo is encoded
+    once, so that they cost a slider nothing.
     """
 
-    def __init__(self, widths: Sequence[int]) -> None:
+    def __init__(self, widths: Sequence[int], residuals: int = 0) -> None:
         super().__init__()
         blocks: list[nn.Module] = []
         channels = 3
@@ -38,6 +63,8 @@ class Encoder(nn.Module):
                 layers.append(nn.BatchNorm2d(width, affine=not last))
             if not last:
                 layers.append(nn.LeakyReLU(0.2))
+            if not first and not last:
+                layers.extend(Residual(width) for _ in range(residuals))
             blocks.append(nn.Sequential(*layers))
             channels = width
         self.blocks = nn.Sequential(*blocks)
@@ -200,8 +227,9 @@ class Fader(
 
     attributes: the schema as JSON (``AttributeSchema.to_config``). image_size: S, a multiple of
     ``2**(depth + 1)``. width, max_width, depth: channels after the first halving, their cap, and
-    the number of halvings. latent_channels: C, by default as wide as the last block. The paper's
-    model: image_size 256, width 32, max_width 512, depth 6.
+    the number of halvings. latent_channels: C, by default as wide as the last block.
+    encoder_residuals: see ``Encoder``. The paper's model: image_size 256, width 32, max_width 512,
+    depth 6.
     """
 
     def __init__(
@@ -212,6 +240,7 @@ class Fader(
         max_width: int = 512,
         depth: int = 5,
         latent_channels: int | None = None,
+        encoder_residuals: int = 0,
     ) -> None:
         super().__init__()
         if image_size % 2 ** (depth + 1) or image_size < 2 ** (depth + 1):
@@ -223,7 +252,7 @@ class Fader(
         widths = block_widths(width, max_width, depth)
         widths[-1] = latent_channels or widths[-1]
         self.latent_shape = (widths[-1], image_size // 2**depth, image_size // 2**depth)
-        self.encoder = Encoder(widths)
+        self.encoder = Encoder(widths, encoder_residuals)
         self.erasure = LinearErasure(math.prod(self.latent_shape), self.schema.code_size)
         self.decoder = Decoder(widths, self.schema.code_size, self.latent_shape[1])
 
@@ -240,13 +269,15 @@ class Fader(
     ) -> tuple[Tensor, ...]:
         """Image and its own values -> latent, reconstruction, and a decode for each of ``others``.
 
-        One encoder pass and one decoder pass serve all of them. noise: standard deviation of
-        Gaussian noise added to the latent, in training: it bounds what can be hidden in small
-        amplitudes.
+        One encoder pass and one decoder pass serve all of them. What is asked of ``others`` is
+        asked of the decoder: the encoder has a face to keep, and edits would take most of its
+        gradient. noise: standard deviation of Gaussian noise added to the latent, in training: it
+        bounds what can be hidden in small amplitudes.
         """
         latent = self.encode(image, values)
         if noise:
             latent = latent + noise * torch.randn_like(latent)
         wanted = [values, *others]
-        decoded = self.decode(latent.repeat(len(wanted), 1, 1, 1), torch.cat(wanted))
+        latents = torch.cat([latent, *(latent.detach() for _ in others)])
+        decoded = self.decode(latents, torch.cat(wanted))
         return latent, *decoded.chunk(len(wanted))

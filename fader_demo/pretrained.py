@@ -43,6 +43,7 @@ LIMITS = {
     "max_width": 1024,
     "depth": 8,
     "latent_channels": 1024,
+    "encoder_residuals": 16,
 }
 MAX_ATTRIBUTES = 64
 MAX_CHOICES = 64
@@ -149,8 +150,9 @@ def _check_config(model_class: type[nn.Module], config: dict[str, Any], path: Pa
         size = config[name]
         if name == "latent_channels" and size is None:  # as wide as the last block
             continue
-        if type(size) is not int or not 1 <= size <= LIMITS[name]:
-            raise ModelError(f"{path}: {name} must be a whole number in 1..{LIMITS[name]}.")
+        least = 0 if name == "encoder_residuals" else 1
+        if type(size) is not int or not least <= size <= LIMITS[name]:
+            raise ModelError(f"{path}: {name} must be a whole number in {least}..{LIMITS[name]}.")
     attributes = config["attributes"]
     if not isinstance(attributes, list) or not 1 <= len(attributes) <= MAX_ATTRIBUTES:
         raise ModelError(f"{path}: attributes must be a list of 1..{MAX_ATTRIBUTES}.")

@@ -126,13 +126,17 @@ def adversarial_edit_loss(scores: Tensor, edit: Edit, real: Tensor, labels: Tens
     """What the decoder minimises: edits that do not pass for photos of what they claim to be.
 
     scores, real: (N, attributes, 2), of edits and of their photos, which have these labels. A label
-    that stays need not show more than it does in the photo: else faces without glasses are drawn as
-    what is least like glasses, with noses red and green.
+    that stays need not show more than it does in the photo, and one that is new no more than it
+    does in the photos that have it, in the mean: else faces without glasses are drawn as what is
+    least like glasses, with noses red and green.
     """
     said, own = _said_of(scores, edit.labels), _said_of(real, labels)
+    has = torch.stack([labels <= 0.5, labels > 0.5], dim=2)
+    typical = torch.where(has, real, 0).sum(0) / has.sum(0).clamp(min=1)
+    typical = torch.where(has.any(0), typical, torch.inf)
     stays = (edit.labels > 0.5) == (labels > 0.5)
-    said = torch.where(stays, torch.minimum(said, own), said)
-    return -(edit.weights * said).sum(1).mean()
+    enough = torch.where(stays, own, _said_of(typical.expand_as(real), edit.labels))
+    return -(edit.weights * torch.minimum(said, enough)).sum(1).mean()
 
 
 def critic_loss(real: Tensor, labels: Tensor, edited: Tensor, edit: Edit) -> Tensor:

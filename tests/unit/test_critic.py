@@ -120,6 +120,23 @@ def test_what_stays_need_not_show_more_than_in_the_photo() -> None:
     assert torch.equal(scores.grad, torch.tensor([[[0.0, -0.5], [0.0, 0.0]]]))
 
 
+def test_what_is_new_need_not_show_more_than_in_photos_that_have_it() -> None:
+    """Two photos are turned from 0 to 1, of which others show 0.4 in the mean; one passes that."""
+    labels = torch.tensor([[0.0], [0.0], [1.0], [1.0]])
+    edit = Edit(
+        values=torch.zeros(4, 1),
+        labels=torch.tensor([[1.0], [1.0], [1.0], [1.0]]),
+        weights=torch.tensor([[1.0], [1.0], [0.0], [0.0]]),
+    )
+    photos = torch.tensor([[[0.0, 9.0]], [[0.0, 9.0]], [[0.0, 0.3]], [[0.0, 0.5]]])
+    scores = torch.tensor([[[0.0, 0.5]], [[0.0, 0.3]], [[0.0, 0.0]], [[0.0, 0.0]]])
+    scores.requires_grad_(True)
+    loss = adversarial_edit_loss(scores, edit, photos, labels)
+    torch.testing.assert_close(loss, torch.tensor(-(0.4 + 0.3) / 4))
+    loss.backward()
+    assert torch.equal(scores.grad[:, 0, 1], torch.tensor([0.0, -0.25, 0.0, 0.0]))
+
+
 def test_a_critic_learns_what_an_attribute_looks_like() -> None:
     """From photos alone: one score rises where the mark is, the other where it is not."""
     torch.manual_seed(0)

@@ -11,7 +11,14 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from fader_demo.model import ConditionedUpsample, Fader, LinearErasure, block_widths, smooth
+from fader_demo.model import (
+    ConditionedUpsample,
+    Fader,
+    LinearErasure,
+    Residual,
+    block_widths,
+    smooth,
+)
 
 ATTRIBUTES: list[dict[str, Any]] = [
     {"name": "Smiling"},
@@ -58,6 +65,33 @@ def test_noise_reaches_the_decoder(fader: Fader) -> None:
     with torch.inference_mode():
         clean, noisy = fader(image, values)[0], fader(image, values, noise=0.5)[0]
     assert 0.3 < (noisy - clean).std() < 0.7
+
+
+def test_edits_ask_the_decoder_and_not_the_encoder() -> None:
+    # In evaluation: while training the two meet in the statistics of a batch.
+    fader = Fader(ATTRIBUTES, image_size=64, width=8, max_width=32, depth=4).eval()
+    image, values = torch.rand(4, 3, 64, 64), torch.zeros(4, 2)
+    _, rebuilt, edited = fader(image, values, values + 1)
+    edited.sum().backward(retain_graph=True)
+    assert not any(weight.grad.any() for weight in fader.encoder.parameters())
+    assert all(weight.grad.any() for weight in fader.decoder.parameters())
+    rebuilt.sum().backward()
+    assert any(weight.grad.any() for weight in fader.encoder.parameters())
+
+
+def test_residuals_begin_as_nothing_and_are_in_the_encoder_alone() -> None:
+    torch.manual_seed(0)
+    shape = {"image_size": 64, "width": 8, "max_width": 32, "depth": 4}
+    plain, deeper = Fader(ATTRIBUTES, **shape), Fader(ATTRIBUTES, **shape, encoder_residuals=2)
+    added = deeper.load_state_dict(plain.state_dict(), strict=False)
+    assert not added.unexpected_keys
+    assert {name.split(".")[2] for name in added.missing_keys} == {"1", "2"}, "not first, not last"
+    residuals = [module for module in deeper.encoder.modules() if isinstance(module, Residual)]
+    assert len(residuals) == 4
+    image = torch.rand(2, 3, 64, 64)
+    assert torch.equal(deeper.eval().encoder(image), plain.eval().encoder(image))
+    nn.init.ones_(residuals[0].layers[-1].weight)
+    assert not torch.equal(deeper.encoder(image), plain.encoder(image))
 
 
 def test_the_papers_model() -> None:
