@@ -66,7 +66,8 @@ class Objective:
     want the discriminator to say (see ``adversarial_loss``). latent_noise: standard deviation of
     the noise on the normalised latent. learning_rate: from decay_start on it falls, linearly over
     decay_steps (for 0 never), to FINAL_RATE of itself. average_decay: of the exponential average
-    of the weights.
+    of the weights. decoder_held: the encoder alone learns, to serve a decoder that stays as it was
+    started from; without guidance, which is for decoders.
     """
 
     lambda_e: float = 1e-4
@@ -82,6 +83,7 @@ class Objective:
     betas: tuple[float, float] = (0.5, 0.999)
     clip_norm: float = 5.0
     average_decay: float = 0.999
+    decoder_held: bool = False
     guidance: Guidance = field(default_factory=Guidance)
 
     def lambda_at(self, step: int) -> float:
@@ -121,6 +123,8 @@ class FaderTask:
         # What changes with the steps is in tensors, which a CUDA graph reads anew.
         self._lambda_e, self._guidance = torch.zeros(2, device=device).unbind()
         fader = fader.to(device, memory_format=layout)  # type: ignore[call-overload]
+        if objective.decoder_held:
+            fader.decoder.eval().requires_grad_(False)
         self.average = copy.deepcopy(fader).requires_grad_(False)
         self._average_in = get_ema_multi_avg_fn(objective.average_decay)
         networks: dict[str, nn.Module] = {"fader": fader}
@@ -208,8 +212,12 @@ class FaderTask:
         sampler's faces as they are, since a latent has thousands of numbers to fit.
         """
         fader = self.average
-        seen = map(self._seen_in_training, map(sampler, range(batches)))
-        update_bn(seen, _Autoencoder(fader, self.objective.latent_noise))
+        seen = (sampler(step).to(self.accelerator.device) for step in range(batches))
+        if self.objective.decoder_held:
+            update_bn((batch.images for batch in seen), fader.encoder)
+        else:
+            autoencoder = _Autoencoder(fader, self.objective.latent_noise)
+            update_bn(map(self._seen_in_training, seen), autoencoder)
         fader.eval()
         with torch.inference_mode():
             seen_faces = 0
@@ -254,7 +262,6 @@ class FaderTask:
 
     def _seen_in_training(self, batch: Batch) -> tuple[tuple[Tensor, ...]]:
         """A batch's part in the statistics: its faces, edited too where edits are trained."""
-        batch = batch.to(self.accelerator.device)
         parts = [batch.images, batch.values]
         if self.objective.guidance.weight:
             parts.append(random_edit(self.schema, batch.labels, batch.values).values)

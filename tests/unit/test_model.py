@@ -90,7 +90,7 @@ def test_residuals_begin_as_nothing_and_are_in_the_encoder_alone() -> None:
     assert len(residuals) == 4
     image = torch.rand(2, 3, 64, 64)
     assert torch.equal(deeper.eval().encoder(image), plain.eval().encoder(image))
-    nn.init.ones_(residuals[0].layers[-1].weight)
+    residuals[0].layers[-1].weight.data.fill_(1)
     assert not torch.equal(deeper.encoder(image), plain.encoder(image))
 
 
