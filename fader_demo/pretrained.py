@@ -38,12 +38,12 @@ FETCHED = [
 """What is fetched from the Hub; whatever else a repository holds stays there."""
 
 LIMITS = {
-    "image_size": 1024,
-    "width": 1024,
-    "max_width": 1024,
-    "depth": 8,
-    "latent_channels": 1024,
-    "encoder_residuals": 16,
+    "image_size": range(1, 1025),
+    "width": range(1, 1025),
+    "max_width": range(1, 1025),
+    "depth": range(1, 9),
+    "latent_channels": range(1, 1025),
+    "encoder_residuals": range(17),
 }
 MAX_ATTRIBUTES = 64
 MAX_CHOICES = 64
@@ -147,12 +147,11 @@ def _check_config(model_class: type[nn.Module], config: dict[str, Any], path: Pa
     if unknown := sorted(set(config) - settings):
         raise ModelError(f"{path} has a setting {unknown[0]!r} that is not known here.")
     for name in settings & set(LIMITS):
-        size = config[name]
+        size, limits = config[name], LIMITS[name]
         if name == "latent_channels" and size is None:  # as wide as the last block
             continue
-        least = 0 if name == "encoder_residuals" else 1
-        if type(size) is not int or not least <= size <= LIMITS[name]:
-            raise ModelError(f"{path}: {name} must be a whole number in {least}..{LIMITS[name]}.")
+        if type(size) is not int or size not in limits:
+            raise ModelError(f"{path}: {name} must be a whole number in {limits[0]}..{limits[-1]}.")
     attributes = config["attributes"]
     if not isinstance(attributes, list) or not 1 <= len(attributes) <= MAX_ATTRIBUTES:
         raise ModelError(f"{path}: attributes must be a list of 1..{MAX_ATTRIBUTES}.")

@@ -269,11 +269,11 @@ def test_an_attribute_no_page_could_show_is_refused(
 def test_a_configuration_that_claims_much_fails_at_once_and_costs_no_memory(folder: Path) -> None:
     config = (folder / "config.json").read_text()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    sizes = ("image_size", "width", "max_width", "depth", "latent_channels", "encoder_residuals")
-    for setting in sizes:
+    at_least_one = ("image_size", "width", "max_width", "depth", "latent_channels")
+    for setting, least in {**dict.fromkeys(at_least_one, 1), "encoder_residuals": 0}.items():
         (folder / "config.json").write_text(config)
         _configure(folder / "config.json", **{setting: 10**9})
-        with pytest.raises(ModelError, match=f"{setting} must be a whole number in [01]"):
+        with pytest.raises(ModelError, match=f"{setting} must be a whole number in {least}"):
             load_model(folder)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kilobytes
 
