@@ -17,7 +17,7 @@ import copy
 import json
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -33,7 +33,7 @@ from fader_demo.model import Fader
 from fader_demo.pretrained import load_model
 from train import command, evaluate
 from train.bootstrap import People
-from train.config import Config, ConfigError, build
+from train.config import Config, ConfigError, build, merged, read_settings
 from train.data import BatchSampler, PreparedFaces, encode
 from train.discriminator import LatentDiscriminator
 from train.edits import DIRECTIONS, Edits
@@ -87,8 +87,8 @@ class Comparison:
     variants: list[dict[str, Any]]
 
     def config(self, variant: Variant, folder: Path) -> Config:
-        base = yaml.safe_load((folder / self.base).read_text())
-        return Config.of(_merged(_merged(base, self.budget), variant.settings))
+        base = read_settings(folder / self.base)
+        return Config.of(merged(merged(base, self.budget), variant.settings))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -316,13 +316,6 @@ def table(folder: Path, names: Iterable[str]) -> str:
 
 def _mean(numbers: Any) -> float:
     return sum(numbers) / len(numbers)
-
-
-def _merged(base: Any, change: Any) -> Any:
-    """Nested mappings, ``change`` over ``base``."""
-    if not isinstance(base, Mapping) or not isinstance(change, Mapping):
-        return change
-    return {**base, **{key: _merged(base.get(key), value) for key, value in change.items()}}
 
 
 if __name__ == "__main__":

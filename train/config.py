@@ -34,7 +34,9 @@ class FaderSettings:
 
 @dataclass(frozen=True)
 class Config:
-    """attributes: the schema (``AttributeSchema.to_config``). columns: see ``PreparedFaces``.
+    """A file may name another, its ``base``, and say only what differs.
+
+    attributes: the schema (``AttributeSchema.to_config``). columns: see ``PreparedFaces``.
     model: arguments of ``Fader`` but the attributes. precision: "bf16" is "no" where the hardware
     has none. judge: of edits, for ``train.evaluate``.
     """
@@ -49,10 +51,7 @@ class Config:
 
     @classmethod
     def read(cls, path: Path) -> Config:
-        try:
-            content = yaml.safe_load(path.read_text())
-        except (OSError, yaml.YAMLError) as error:
-            raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
+        content = read_settings(path)
         try:
             return cls.of(content)
         except ConfigError as error:
@@ -97,6 +96,29 @@ def _has_bf16() -> bool:
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def read_settings(path: Path) -> Any:
+    """What a YAML file says, over the file that its ``base`` names, if any. Raises ConfigError."""
+    content = _read_yaml(path)
+    if isinstance(content, Mapping) and "base" in content:
+        change = {name: value for name, value in content.items() if name != "base"}
+        return merged(_read_yaml(path.parent / str(content["base"])), change)
+    return content
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
+
+
+def merged(base: Any, change: Any) -> Any:
+    """Nested mappings, ``change`` over ``base``."""
+    if not isinstance(base, Mapping) or not isinstance(change, Mapping):
+        return change
+    return {**base, **{key: merged(base.get(key), value) for key, value in change.items()}}
 
 
 def build(cls: Any, content: Any, where: str = "") -> Any:

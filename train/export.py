@@ -40,8 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def export(run: Run, folder: Path) -> int:
     """Writes ``folder`` and ``folder/estimator``; returns the Fader's steps so far."""
     trainer, task = run.estimator_trainer()
-    if not trainer.resume():
+    if not trainer.checkpoint.exists():
         raise CheckpointError(f"{run.folder} holds no trained estimator yet.")
+    trainer.resume()
     estimator = task.averaged_estimator
     run.read_values(estimator)
     logits = predict(estimator, run.validation)

@@ -27,7 +27,7 @@ from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
 from fader_demo.pretrained import load_model
 from train import command
-from train.config import Config, FaderSettings
+from train.config import Config, ConfigError, FaderSettings
 from train.data import BatchSampler, PreparedFaces
 from train.estimation import EstimatorEvaluation, EstimatorSettings, EstimatorTask
 from train.files import write_tensors
@@ -88,6 +88,11 @@ class Run:
 
     def fit(self) -> bool:
         """Trains what is not trained yet; False if it was asked to stop before the end."""
+        kept = self.config.fader.objective.decoder_held or not self.config.estimator.trainer.steps
+        if kept and not self.start:
+            raise ConfigError(
+                "This configuration keeps parts of a trained model: name it with --start-from."
+            )
         device = self.accelerator.device
         if device.type == "cuda" and self.train.nbytes < torch.cuda.mem_get_info(device)[0] / 2:
             self.train.hold(device)

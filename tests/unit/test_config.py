@@ -62,6 +62,17 @@ def test_a_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:
         Config.read(path)
 
 
+def test_a_file_says_what_differs_from_its_base(config: dict, tmp_path: Path) -> None:
+    base = write_config(config, tmp_path)
+    path = tmp_path / "change.yaml"
+    path.write_text(f"base: {base.name}\nfader: {{objective: {{lambda_e: 0.5}}}}\n")
+    config["fader"]["objective"]["lambda_e"] = 0.5
+    assert Config.read(path) == Config.of(config)
+    base.unlink()
+    with pytest.raises(ConfigError, match=base.name):
+        Config.read(path)
+
+
 def test_a_folder_of_another_run_is_refused(config: dict, tmp_path: Path) -> None:
     run = tmp_path / "run"
     Config.read(write_config(config, tmp_path)).claim(run)

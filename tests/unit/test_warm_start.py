@@ -11,7 +11,8 @@ from torch import nn
 
 from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
-from train import fit
+from fader_demo.pretrained import load_model
+from train import export, fit
 from train.fit import Run
 from train.warm_start import start_estimator, start_fader
 
@@ -24,6 +25,14 @@ def trained(network: nn.Module) -> nn.Module:
     for tensor in network.state_dict().values():
         tensor.copy_(torch.rand(tensor.shape) + 0.5)
     return network.eval()
+
+
+def save_model(fader: Fader, folder: Path) -> AttributeEstimator:
+    """With an estimator that has not learned, which is returned."""
+    estimator = AttributeEstimator(fader.schema.to_config(), fader.image_size)
+    fader.save_pretrained(folder)
+    estimator.save_pretrained(folder / "estimator")
+    return estimator
 
 
 def test_a_model_of_the_same_shape_and_attributes_is_taken_over_whole() -> None:
@@ -88,13 +97,8 @@ def test_an_estimator_keeps_what_it_sees_and_what_it_says_of_shared_attributes()
 def test_a_run_begins_with_the_weights_of_a_model_and_resumes_with_its_own(
     config: dict, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shape = config["model"]
-    model = tmp_path / "model"
-    source = trained(Fader(config["attributes"], **shape))
-    source.save_pretrained(model)
-    AttributeEstimator(config["attributes"], shape["image_size"]).save_pretrained(
-        model / "estimator"
-    )
+    source = trained(Fader(config["attributes"], **config["model"]))
+    save_model(source, model := tmp_path / "model")
     path = write_config(config, tmp_path)
     arguments = ["--config", str(path), "--data", str(prepared), "--out", str(tmp_path / "run")]
     assert fit.main([*arguments, "--start-from", str(tmp_path / "nothing")]) == 2
@@ -108,3 +112,25 @@ def test_a_run_begins_with_the_weights_of_a_model_and_resumes_with_its_own(
     again, task, _ = fader_trainer(Run.open(path, prepared, tmp_path / "run", str(model)))
     assert again.resume() == config["fader"]["trainer"]["steps"]
     assert not torch.equal(task.fader.decoder.placement.weight, source.decoder.placement.weight)
+
+
+def test_an_encoder_is_trained_for_a_decoder_and_an_estimator_that_stay_as_they_are(
+    config: dict, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = Fader(config["attributes"], **config["model"])
+    estimator = save_model(source, tmp_path / "source")
+    config["fader"]["objective"] |= {"decoder_held": True, "guidance": {}}
+    config["estimator"]["trainer"] |= {"steps": 0}
+    run = ["--config", str(write_config(config, tmp_path)), "--data", str(prepared)]
+    assert fit.main([*run, "--out", str(tmp_path / "none")]) == 2
+    assert "--start-from" in capsys.readouterr().err
+
+    folder, model = str(tmp_path / "run"), tmp_path / "model"
+    assert fit.main([*run, "--out", folder, "--start-from", str(tmp_path / "source")]) == 0
+    assert export.main([*run, "--run", folder, "--out", str(model)]) == 0
+    made, made_estimator = load_model(str(model))
+    for name, weight in estimator.named_parameters():
+        assert torch.equal(made_estimator.state_dict()[name], weight)
+    for name, tensor in source.decoder.state_dict().items():
+        assert torch.equal(made.decoder.state_dict()[name], tensor)
+    assert not torch.equal(made.encoder.blocks[0][0].weight, source.encoder.blocks[0][0].weight)
