@@ -88,8 +88,8 @@ class Run:
 
     def fit(self) -> bool:
         """Trains what is not trained yet; False if it was asked to stop before the end."""
-        kept = self.config.fader.objective.decoder_held or not self.config.estimator.trainer.steps
-        if kept and not self.start:
+        held = self.config.fader.objective.held != "neither"
+        if (held or not self.config.estimator.trainer.steps) and not self.start:
             raise ConfigError(
                 "This configuration keeps parts of a trained model: name it with --start-from."
             )

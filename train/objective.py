@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -66,8 +66,8 @@ class Objective:
     want the discriminator to say (see ``adversarial_loss``). latent_noise: standard deviation of
     the noise on the normalised latent. learning_rate: from decay_start on it falls, linearly over
     decay_steps (for 0 never), to FINAL_RATE of itself. average_decay: of the exponential average
-    of the weights. decoder_held: the encoder alone learns, to serve a decoder that stays as it was
-    started from; without guidance, which is for decoders.
+    of the weights. held: the half that stays as it was started from, while the other learns to
+    serve it; guidance, which is for decoders, has no use where the decoder is held.
     """
 
     lambda_e: float = 1e-4
@@ -83,7 +83,7 @@ class Objective:
     betas: tuple[float, float] = (0.5, 0.999)
     clip_norm: float = 5.0
     average_decay: float = 0.999
-    decoder_held: bool = False
+    held: Literal["neither", "encoder", "decoder"] = "neither"
     guidance: Guidance = field(default_factory=Guidance)
 
     def lambda_at(self, step: int) -> float:
@@ -123,8 +123,12 @@ class FaderTask:
         # What changes with the steps is in tensors, which a CUDA graph reads anew.
         self._lambda_e, self._guidance = torch.zeros(2, device=device).unbind()
         fader = fader.to(device, memory_format=layout)  # type: ignore[call-overload]
-        if objective.decoder_held:
-            fader.decoder.eval().requires_grad_(False)
+        halves: dict[str, tuple[nn.Module, ...]] = {
+            "encoder": (fader.encoder, fader.erasure),
+            "decoder": (fader.decoder,),
+        }
+        for part in halves.get(objective.held, ()):
+            part.eval().requires_grad_(False)
         self.average = copy.deepcopy(fader).requires_grad_(False)
         self._average_in = get_ema_multi_avg_fn(objective.average_decay)
         networks: dict[str, nn.Module] = {"fader": fader}
@@ -213,7 +217,7 @@ class FaderTask:
         """
         fader = self.average
         seen = (sampler(step).to(self.accelerator.device) for step in range(batches))
-        if self.objective.decoder_held:
+        if self.objective.held == "decoder":
             update_bn((batch.images for batch in seen), fader.encoder)
         else:
             autoencoder = _Autoencoder(fader, self.objective.latent_noise)

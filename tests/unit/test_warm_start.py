@@ -119,7 +119,7 @@ def test_an_encoder_is_trained_for_a_decoder_and_an_estimator_that_stay_as_they_
 ) -> None:
     source = Fader(config["attributes"], **config["model"])
     estimator = save_model(source, tmp_path / "source")
-    config["fader"]["objective"] |= {"decoder_held": True, "guidance": {}}
+    config["fader"]["objective"] |= {"held": "decoder", "guidance": {}}
     config["estimator"]["trainer"] |= {"steps": 0}
     run = ["--config", str(write_config(config, tmp_path)), "--data", str(prepared)]
     assert fit.main([*run, "--out", str(tmp_path / "none")]) == 2
