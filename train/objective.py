@@ -123,12 +123,8 @@ class FaderTask:
         # What changes with the steps is in tensors, which a CUDA graph reads anew.
         self._lambda_e, self._guidance = torch.zeros(2, device=device).unbind()
         fader = fader.to(device, memory_format=layout)  # type: ignore[call-overload]
-        halves: dict[str, tuple[nn.Module, ...]] = {
-            "encoder": (fader.encoder, fader.erasure),
-            "decoder": (fader.decoder,),
-        }
-        for part in halves.get(objective.held, ()):
-            part.eval().requires_grad_(False)
+        if objective.held != "neither":
+            getattr(fader, objective.held).eval().requires_grad_(False)
         self.average = copy.deepcopy(fader).requires_grad_(False)
         self._average_in = get_ema_multi_avg_fn(objective.average_decay)
         networks: dict[str, nn.Module] = {"fader": fader}
