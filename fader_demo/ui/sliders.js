@@ -366,18 +366,23 @@ function demonstrate() {
   const [low, high, start] = [Number(row.dataset.low), Number(row.dataset.high), startOf(row)];
   const end = high - start > start - low ? high : low;
   const [name, { face }, began] = [nameOf(row), value, performance.now()];
-  const ends = ["pointerdown", "keydown", "fader:set"];
-  let over = false;
-  const stop = () => (over = true);
-  for (const event of ends) document.addEventListener(event, stop, { once: true, capture: true });
+  const ends = ["pointerdown", "keydown", "input", "fader:set"];
   const timer = setInterval(() => {
     const part = (performance.now() - began) / DEMONSTRATION_MS;
-    over ||= part >= 1 || value?.face !== face;
-    if (over) clearInterval(timer);
-    if (value?.face !== face) return;
-    const now = over ? start : start + ((end - start) * (1 - Math.cos(2 * Math.PI * part))) / 2;
+    if (part >= 1 || value?.face !== face) return stop();
+    const now = start + ((end - start) * (1 - Math.cos(2 * Math.PI * part))) / 2;
     assign({ now: { ...value.now, [name]: now } });
   }, 80);
+  // At once, so that what the visitor does next is done to a face at its start. A control that has
+  // just been moved says where to: it is not painted over.
+  function stop(event) {
+    clearInterval(timer);
+    for (const end of ends) document.removeEventListener(end, stop, true);
+    if (value?.face !== face) return;
+    const told = event?.type === "input" && event.target === controlOf(row);
+    assign({ now: { ...value.now, [name]: start } }, told ? [] : [row]);
+  }
+  for (const end of ends) document.addEventListener(end, stop, true);
 }
 watch("panel", () => paintAll());
 paintAll();

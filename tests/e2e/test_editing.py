@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 from visitor import NewVisitor, Visitor, box_in, distance
 
 from fader_demo import Editor, Face
@@ -44,6 +45,28 @@ def test_a_hand_ends_what_the_page_shows_by_itself(new_visitor: NewVisitor) -> N
     value = visitor.drag("Eyeglasses", visitor.farther_end("Eyeglasses"))
     visitor.page.wait_for_timeout(4000)
     assert visitor.fragment() == f"Eyeglasses={value:g}"
+
+
+def _click(slider: Locator) -> None:
+    slider.click(position={"x": slider.evaluate("e => e.clientWidth") / 3, "y": 5})
+
+
+def _tell(slider: Locator) -> None:
+    """As an assistive technology does: no pointer, no key."""
+    slider.fill("0.4")
+
+
+@pytest.mark.parametrize("set_slider", [_click, _tell])
+def test_a_slider_that_moves_by_itself_is_set(
+    new_visitor: NewVisitor, set_slider: Callable[[Locator], None]
+) -> None:
+    visitor = new_visitor(still=False)
+    visitor.wait_until(lambda: visitor.pictures_drawn() > 1)
+    set_slider(visitor.slider("Smiling"))
+    value = visitor.value("Smiling")
+    visitor.page.wait_for_timeout(4000)
+    assert visitor.fragment() == f"Smiling={value:g}"
+    assert visitor.value("Smiling") == value
 
 
 def test_sliders_start_where_the_face_is(at_portrait: Visitor, face: Face) -> None:
