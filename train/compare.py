@@ -203,9 +203,7 @@ class VariedTask(FaderTask):
 
     def __init__(self, trial: Trial, fader: Fader) -> None:
         objective, ground = trial.config.fader.objective, trial.ground
-        super().__init__(
-            fader, objective, trial.sampler.prior, ground.accelerator, ground.estimator
-        )
+        super().__init__(fader, objective, trial.sampler.prior, ground.accelerator)
         self.departures = trial.departures
         self.features = ground.estimator.blocks[:2].eval().requires_grad_(False)
         self.updates = 0

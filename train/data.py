@@ -238,11 +238,18 @@ class BatchSampler:
     """Batches by step number: the order is a function of (seed, step), so a resumed run sees
     exactly what an uninterrupted one would have.
 
-    In a run of several processes each takes its own part of every batch.
+    In a run of several processes each takes its own part of every batch. left_out: (N,), true for
+    faces that are in no batch.
     """
 
     def __init__(
-        self, faces: PreparedFaces, batch_size: int, seed: int, rank: int = 0, processes: int = 1
+        self,
+        faces: PreparedFaces,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        processes: int = 1,
+        left_out: Tensor | None = None,
     ) -> None:
         if batch_size % processes:
             raise ValueError(f"batch_size {batch_size} does not divide over {processes} processes.")
@@ -250,7 +257,9 @@ class BatchSampler:
         self.batch_size = batch_size
         self.seed = seed
         self.part = slice(rank, None, processes)
-        self.weights = balanced_weights(faces.schema, faces.labels)
+        kept = torch.ones(len(faces), dtype=torch.bool) if left_out is None else ~left_out
+        self.weights = torch.zeros(len(faces), dtype=torch.float64)
+        self.weights[kept] = balanced_weights(faces.schema, faces.labels[kept])
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.long)
 
@@ -258,7 +267,8 @@ class BatchSampler:
     def prior(self) -> Tensor:
         """Mean target (schema.prediction_size,) of the faces as they are sampled."""
         target = self.faces.schema.target(self.faces.labels)
-        return (target * self.weights[:, None].to(target.dtype)).mean(0)
+        weights = self.weights / self.weights.mean()
+        return (target * weights[:, None].to(target.dtype)).mean(0)
 
     def __call__(self, step: int) -> Batch:
         """This process's part of a step's batch; each face is mirrored or not by itself."""

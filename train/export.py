@@ -47,7 +47,7 @@ def export(run: Run, folder: Path) -> int:
     run.read_values(estimator)
     logits = predict(estimator, run.validation)
     estimator.anchors.copy_(label_anchors(estimator.schema, logits, run.validation.labels))
-    fader_trainer, _, averaged = run.fader_trainer(estimator)
+    fader_trainer, _, averaged = run.fader_trainer()
     steps = fader_trainer.resume()
     if not steps:
         raise CheckpointError(f"{run.folder} holds no trained Fader yet.")

@@ -31,6 +31,7 @@ from train.config import Config, ConfigError, FaderSettings
 from train.data import BatchSampler, PreparedFaces
 from train.estimation import EstimatorEvaluation, EstimatorSettings, EstimatorTask
 from train.files import write_tensors
+from train.glasses import dark_glasses
 from train.objective import FaderTask
 from train.probe import Evaluation
 from train.regions import located
@@ -100,7 +101,7 @@ class Run:
         if estimator.fit() < estimator.settings.steps:
             return False
         self.read_values(task.averaged_estimator)
-        fader, _, _ = self.fader_trainer(task.averaged_estimator)
+        fader, _, _ = self.fader_trainer()
         return fader.fit() >= fader.settings.steps
 
     def close(self) -> None:
@@ -144,18 +145,16 @@ class Run:
             except OSError as error:  # they are read again, then
                 print(f"The values could not be kept: {error}")
 
-    def fader_trainer(
-        self, estimator: AttributeEstimator
-    ) -> tuple[Trainer, FaderTask, Callable[[], Fader]]:
+    def fader_trainer(self) -> tuple[Trainer, FaderTask, Callable[[], Fader]]:
         """The trainer, its task, and what makes the averaged model of the moment."""
         settings = self.config.fader
-        sampler = self._sampler(settings)
+        sampler = self._sampler(settings, dark_glasses(self.train))
         fader = self.config.new_fader()
         self.accelerator.print("Measuring where on a face each attribute shows ...")
         fader.schema = located(fader.schema, self.train.thinned(LOOKED_AT_FACES))
         if self.start:
             start_fader(fader, self.start[0])
-        task = FaderTask(fader, settings.objective, sampler.prior, self.accelerator, estimator)
+        task = FaderTask(fader, settings.objective, sampler.prior, self.accelerator)
 
         def averaged() -> Fader:
             return task.averaged_fader(sampler)
@@ -165,7 +164,9 @@ class Run:
         trainer = Trainer(task, sampler, folder, settings.trainer, self.accelerator, [callback])
         return trainer, task, averaged
 
-    def _sampler(self, settings: EstimatorSettings | FaderSettings) -> BatchSampler:
+    def _sampler(
+        self, settings: EstimatorSettings | FaderSettings, left_out: Tensor | None = None
+    ) -> BatchSampler:
         torch.manual_seed(settings.trainer.seed)
         return BatchSampler(
             self.train,
@@ -173,6 +174,7 @@ class Run:
             settings.trainer.seed,
             self.accelerator.process_index,
             self.accelerator.num_processes,
+            left_out,
         )
 
 

@@ -70,6 +70,19 @@ def change_loss(change: Tensor) -> Tensor:
     return change.abs().mean() + variation
 
 
+def balanced(images: Tensor, loss: Tensor, other: Tensor, share: Tensor) -> Tensor:
+    """A scalar whose gradient at images (N, 3, S, S) is that of the first loss and, added to it,
+    that of the other one, made ``share`` times as long.
+
+    The steepness of a critic changes a hundredfold while it learns; measured by another's, its
+    gradient counts for as much all along (VQGAN's adaptive weight, arXiv 2012.09841, section 3.1).
+    """
+    first = torch.autograd.grad(loss, images, retain_graph=True)[0]
+    second = torch.autograd.grad(other, images)[0]
+    weight = share * first.norm() / second.norm().clamp(min=1e-12)
+    return (images * (first + weight * second)).sum()
+
+
 def _parts(schema: AttributeSchema, logits: Tensor, target: Tensor) -> zip:
     return zip(
         schema, schema.split_prediction(logits), schema.split_prediction(target), strict=True

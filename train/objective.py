@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn, update_bn
 
 from fader_demo.blending import blend, confine
-from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader, smooth
 from train.augmentation import augment
 from train.critic import (
@@ -28,14 +27,24 @@ from train.critic import (
     critic_loss,
     photo_loss,
     random_edit,
+    roughness,
+    told_apart,
 )
 from train.data import Batch, BatchSampler
 from train.discriminator import LatentDiscriminator
 from train.graph import CapturedUpdate, Update
-from train.losses import AdversaryTarget, adversarial_loss, change_loss, prediction_loss
+from train.losses import (
+    AdversaryTarget,
+    adversarial_loss,
+    balanced,
+    change_loss,
+    prediction_loss,
+)
 
 FINAL_RATE = 0.05
 """What is left of a learning rate at the end of its fall."""
+ROUGHNESS = 0.5
+"""Weight of a critic's ``roughness``."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +123,6 @@ class FaderTask:
         objective: Objective,
         prior: Tensor,
         accelerator: Accelerator,
-        estimator: AttributeEstimator,
     ) -> None:
         device, layout = accelerator.device, torch.channels_last
         self.objective = objective
@@ -138,7 +146,7 @@ class FaderTask:
         if objective.guidance.weight:
             width = objective.guidance.critic_width
             networks["critic"] = Critic(self.schema, fader.image_size, width)
-            networks["photo_critic"] = PhotoCritic(estimator)
+            networks["photo_critic"] = PhotoCritic(fader.image_size)
         prepared = {
             name: accelerator.prepare(
                 network.to(device, memory_format=layout),  # type: ignore[call-overload]
@@ -197,7 +205,10 @@ class FaderTask:
             judged = self._edit_losses(pairs[:, 3:], edit, changed, real, labels)
             logged |= of_critics
             logged |= judged | {"loss/change": change_loss(decoded[0].float() - unedited.float())}
-            loss = loss + self._guidance * torch.stack([*judged.values()]).sum()
+            photo_critic = self.accelerator.unwrap_model(self.modules["photo_critic"])
+            of_labels, of_photos = judged["loss/edit"], judged["loss/photo"]
+            of_edits = balanced(edited, of_labels, of_photos, photo_critic.share)
+            loss = loss + self._guidance * of_edits
             loss = loss + self.objective.guidance.sparsity * logged["loss/change"]
         self._update("fader", self.fader, loss)
         weights = self.accelerator.unwrap_model(self.fader).parameters()
@@ -208,16 +219,13 @@ class FaderTask:
         """The averaged weights with statistics of their own, in evaluation mode.
 
         Those gathered while training belong to other weights. Batch statistics would wash the
-        pictures out, so they are taken anew over some batches; what is erased is taken from the
+        pictures out, so they are taken anew over some batches: the encoder's, then the decoder's,
+        of what the encoder gives with its own. What is erased in between is taken from the
         sampler's faces as they are, since a latent has thousands of numbers to fit.
         """
-        fader = self.average
-        seen = (sampler(step).to(self.accelerator.device) for step in range(batches))
-        if self.objective.held == "decoder":
-            update_bn((batch.images for batch in seen), fader.encoder)
-        else:
-            autoencoder = _Autoencoder(fader, self.objective.latent_noise)
-            update_bn(map(self._seen_in_training, seen), autoencoder)
+        fader, held = self.average, self.objective.held
+        if held != "encoder":
+            update_bn((batch.images for batch in self._batches(sampler, batches)), fader.encoder)
         fader.eval()
         with torch.inference_mode():
             seen_faces = 0
@@ -226,7 +234,13 @@ class FaderTask:
                 batch = sampler.faces.batch(part).to(self.accelerator.device)
                 code, latent = self.schema.encode(batch.values), fader.encoder(batch.images)
                 fader.erasure.gather(latent, code, len(part) / seen_faces)
-        return fader
+        if held != "decoder":
+            shown = map(self._seen_in_training, self._batches(sampler, batches))
+            update_bn(shown, _Decoding(fader, self.objective.latent_noise))
+        return fader.eval()
+
+    def _batches(self, sampler: BatchSampler, count: int) -> Iterator[Batch]:
+        return (sampler(step).to(self.accelerator.device) for step in range(count))
 
     def _pace(self, step: int) -> None:
         """Sets what changes with the steps; of the photo critic's own pace, see there."""
@@ -278,8 +292,13 @@ class FaderTask:
         self._update("critic", critic, loss)
         real_patches, fake_patches = photo_critic(pictures).float().chunk(2)
         loss_of_photos = photo_loss(real_patches, fake_patches, changed)
-        self._update("photo_critic", photo_critic, loss_of_photos)
-        return {"loss/critic": loss, "loss/photo_critic": loss_of_photos}, real.detach()
+        few = max(1, len(labels) // 4)
+        rough = roughness(photo_critic, pictures[:few], changed[:few])
+        self._update("photo_critic", photo_critic, loss_of_photos + ROUGHNESS / 2 * rough)
+        told = told_apart(real_patches, fake_patches, changed)
+        self.accelerator.unwrap_model(photo_critic).told_apart.lerp_(told, 0.01)
+        logged = {"loss/critic": loss, "loss/photo_critic": loss_of_photos, "told_apart": told}
+        return logged | {"loss/roughness": rough}, real.detach()
 
     def _edit_losses(
         self, edits: Tensor, edit: Edit, changed: Tensor, real: Tensor, labels: Tensor
@@ -311,13 +330,14 @@ class FaderTask:
         optimizer.step()
 
 
-class _Autoencoder(nn.Module):
-    """A Fader that takes its arguments as one, the way ``update_bn`` hands them over."""
+class _Decoding(nn.Module):
+    """A Fader whose decoder alone is trained, with its arguments as one, as ``update_bn`` wants."""
 
     def __init__(self, fader: Fader, noise: float) -> None:
         super().__init__()
-        self.fader = fader
+        self.decoder = fader.decoder
+        self.fader = (fader,)  # not as a part: its encoder's statistics stay
         self.noise = noise
 
     def forward(self, arguments: tuple[Tensor, ...]) -> Tensor:
-        return self.fader(*arguments, noise=self.noise)[1]
+        return self.fader[0](*arguments, noise=self.noise)[1]

@@ -119,13 +119,7 @@ def _seconds(step: Callable[[], object]) -> float:
 
 
 def task_of(config: Config, faces: Faces, accelerator: Accelerator) -> FaderTask:
-    return FaderTask(
-        config.new_fader(),
-        config.fader.objective,
-        faces.prior,
-        accelerator,
-        config.new_estimator(),
-    )
+    return FaderTask(config.new_fader(), config.fader.objective, faces.prior, accelerator)
 
 
 class Faces:

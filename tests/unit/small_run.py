@@ -5,17 +5,12 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-
-from fader_demo.model import Fader
-from train.fit import Run
-from train.objective import FaderTask
-from train.trainer import Trainer
 
 ATTRIBUTES = [{"name": "Smiling"}, {"name": "Beard"}]
 SIZE = 32
@@ -35,8 +30,3 @@ def write_prepared(
     (folder / "dataset.json").write_text(json.dumps({"size": images.shape[1]}))
     with (folder / "table.csv").open("w", newline="") as file:
         csv.writer(file).writerows([columns, *rows])
-
-
-def fader_trainer(run: Run) -> tuple[Trainer, FaderTask, Callable[[], Fader]]:
-    """Of a run whose estimator has not learned, or is in the checkpoint as far as it matters."""
-    return run.fader_trainer(run.config.new_estimator())

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import math
+
+import pytest
 import torch
+from torch import nn
 
 from fader_demo.attributes import AttributeSchema
-from fader_demo.estimator import AttributeEstimator
 from train.critic import (
     Critic,
     Edit,
@@ -15,6 +19,8 @@ from train.critic import (
     critic_loss,
     photo_loss,
     random_edit,
+    roughness,
+    told_apart,
 )
 
 SCHEMA = AttributeSchema.from_config(
@@ -180,9 +186,8 @@ def test_an_attribute_is_judged_only_where_it_shows() -> None:
 
 def test_stains_are_told_from_photos_whatever_the_label() -> None:
     torch.manual_seed(0)
-    critic = PhotoCritic(AttributeEstimator(SCHEMA.to_config(), image_size=64, width=8))
-    held = [weight.clone() for weight in critic.blocks.state_dict().values()]
-    optimizer = torch.optim.Adam(critic.heads.parameters(), 2e-3, betas=(0.5, 0.999))
+    critic = PhotoCritic(64)
+    optimizer = torch.optim.Adam(critic.parameters(), 1e-3, betas=(0.5, 0.999))
 
     def pictures(count: int) -> tuple[torch.Tensor, torch.Tensor]:
         photos = 0.3 * torch.randn(count, 3, 64, 64)
@@ -197,7 +202,6 @@ def test_stains_are_told_from_photos_whatever_the_label() -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert all(map(torch.equal, held, critic.blocks.state_dict().values()))
     photos, stained = pictures(100)
     scores = critic.eval()(torch.cat([photos, stained]))
     assert scores.shape == (200, 8, 8)
@@ -208,10 +212,10 @@ def test_stains_are_told_from_photos_whatever_the_label() -> None:
 
 def test_what_it_asks_of_a_pixel_it_asks_of_its_neighbours() -> None:
     torch.manual_seed(0)
-    estimator = AttributeEstimator(SCHEMA.to_config(), image_size=128, width=8)
-    critic, with_maxima = PhotoCritic(estimator).eval(), PhotoCritic(estimator).eval()
-    with_maxima.blocks = estimator.blocks[: len(critic.blocks)].eval()
-    with_maxima.heads = critic.heads
+    critic = PhotoCritic(128).eval()
+    with_maxima = copy.deepcopy(critic)
+    for block in with_maxima.blocks:
+        block.layers[-1], block.skip[0] = nn.MaxPool2d(2), nn.MaxPool2d(2)
 
     def shared(critic: PhotoCritic) -> torch.Tensor:
         image = torch.rand(4, 3, 128, 128, requires_grad=True)
@@ -219,6 +223,37 @@ def test_what_it_asks_of_a_pixel_it_asks_of_its_neighbours() -> None:
         return torch.nn.functional.avg_pool2d(gradient, 8).norm() * 8 / gradient.norm()
 
     assert shared(critic) > 1.5 * shared(with_maxima)
+
+
+@pytest.mark.parametrize("size", [16, 64, 256])
+def test_it_scores_patches_of_faces_of_any_size(size: int) -> None:
+    assert PhotoCritic(size)(torch.zeros(2, 3, size, size)).shape == (2, 8, 8)
+
+
+def test_it_counts_for_more_the_better_it_tells_edits_from_photos() -> None:
+    critic, shares = PhotoCritic(16), []
+    for told in (0.4, 0.5, 0.55, 0.6, 1.0):
+        critic.told_apart.fill_(told)
+        shares.append(critic.share.item() / critic.SHARE)
+    assert shares == pytest.approx([0, 0, 0.5, 1, 1], abs=1e-5)
+
+    real = torch.tensor([1.0, 2.0, 0.0])[:, None, None].expand(3, 8, 8)
+    edited = torch.tensor([0.0, 3.0, -1.0])[:, None, None].expand(3, 8, 8)
+    assert told_apart(real, edited, torch.ones(3, 8, 8)).item() == pytest.approx(2 / 3)
+
+
+def test_roughness_is_the_square_of_a_scores_gradient() -> None:
+    torch.manual_seed(0)
+    slope = torch.randn(3, 16, 16)
+
+    def critic(image: torch.Tensor) -> torch.Tensor:
+        score = (image * slope).sum((1, 2, 3)) + 5
+        return score[:, None, None].expand(-1, 8, 8)
+
+    changed = torch.rand(4000, 8, 8)
+    rough = roughness(critic, torch.rand(4000, 3, 16, 16), changed)
+    assert rough.item() == pytest.approx(slope.square().sum().item(), rel=0.1)
+    assert roughness(critic, torch.rand(5, 3, 16, 16), torch.zeros(5, 8, 8)) == 0
 
 
 def test_patches_count_as_far_as_an_edit_changes_them() -> None:
@@ -231,7 +266,10 @@ def test_patches_count_as_far_as_an_edit_changes_them() -> None:
 
     scores = torch.tensor([[[1.0, -7.0], [3.0, -7.0]]])
     weights = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]])
-    assert adversarial_photo_loss(scores, weights) == -2
-    assert photo_loss(scores, -scores, weights) == 0
-    assert photo_loss(-scores, scores, weights) == (2 + 4) / 2 + (2 + 4) / 2
+    taken_for_edits = (math.log1p(math.exp(-1)) + math.log1p(math.exp(-3))) / 2
+    assert adversarial_photo_loss(scores, weights).item() == pytest.approx(taken_for_edits)
+    right = photo_loss(scores, -scores, weights).item()
+    assert right == pytest.approx(2 * taken_for_edits)
+    # -log(1 - p) and -log p differ by the logit, here 2 in the mean.
+    assert photo_loss(-scores, scores, weights).item() == pytest.approx(right + 2 * 2)
     assert adversarial_photo_loss(scores, torch.zeros_like(weights)) == 0, "an edit of nothing"

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fader_demo.attributes import AttributeSchema
-from train.losses import adversarial_loss, change_loss, prediction_loss, prior_entropy
+from train.losses import adversarial_loss, balanced, change_loss, prediction_loss, prior_entropy
 
 SCHEMA = AttributeSchema.from_config(
     [
@@ -63,3 +63,22 @@ def test_a_grid_is_a_greater_change_than_a_frame_of_as_many_pixels() -> None:
     assert grid.abs().mean() == frame.abs().mean()
     assert change_loss(grid) > 2 * change_loss(frame)
     torch.testing.assert_close(change_loss(torch.full((1, 3, 8, 8), -0.2)), torch.tensor(0.2))
+
+
+def test_of_two_gradients_the_second_is_made_as_long_as_its_share_of_the_first() -> None:
+    torch.manual_seed(0)
+    images = torch.randn(2, 3, 4, 4, requires_grad=True)
+    loss, other = images.square().sum(), 1e-4 * images.pow(3).sum()
+    first = torch.autograd.grad(loss, images, retain_graph=True)[0]
+    second = torch.autograd.grad(other, images, retain_graph=True)[0]
+    both = balanced(images, loss, other, torch.tensor(0.5))
+    gradient = torch.autograd.grad(both, images)[0]
+    torch.testing.assert_close(gradient, first + second * (0.5 * first.norm() / second.norm()))
+
+
+def test_a_share_of_nothing_leaves_the_first_gradient() -> None:
+    images = torch.randn(2, 3, 4, 4, requires_grad=True)
+    loss, other = images.square().sum(), images.pow(3).sum()
+    first = torch.autograd.grad(loss, images, retain_graph=True)[0]
+    both = balanced(images, loss, other, torch.tensor(0.0))
+    torch.testing.assert_close(torch.autograd.grad(both, images)[0], first)

@@ -11,7 +11,6 @@ from accelerate import Accelerator
 from small_run import write_prepared
 
 from fader_demo.attributes import REGION_SIDE, Attribute, AttributeSchema
-from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader, smooth
 from train.data import BatchSampler, PreparedFaces
 from train.objective import FaderTask, Guidance, Objective
@@ -85,14 +84,13 @@ def test_critics_are_shown_edits_within_their_regions_as_smooth_as_photos(
     fader = Fader(attributes, image_size=SIZE, width=4, max_width=8, depth=3)
     objective = Objective(guidance=Guidance(weight=0.1, critic_width=4))
     sampler = BatchSampler(faces, 8, seed=0)
-    estimator = AttributeEstimator(attributes, image_size=SIZE, width=4)
-    task = FaderTask(fader, objective, sampler.prior, Accelerator(cpu=True), estimator)
+    task = FaderTask(fader, objective, sampler.prior, Accelerator(cpu=True))
     shown = []
     for name in ("critic", "photo_critic"):
         task.modules[name].register_forward_pre_hook(lambda _, inputs: shown.append(inputs[0]))
     batch = sampler(0)
     task.step(batch, 0)
-    pictures, same_pictures, edits, same_edits = shown
+    pictures, same_pictures, _, edits, same_edits = shown
     assert pictures is same_pictures and edits is same_edits
     photos = smooth(batch.images)
     assert torch.equal(pictures[:8], photos)

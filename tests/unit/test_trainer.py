@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from small_run import SIZE, fader_trainer, write_config
+from small_run import SIZE, write_config
 
 from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
@@ -74,7 +74,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(
     estimator, task = run.estimator_trainer()
     estimator.fit()
     run.read_values(task.averaged_estimator)
-    interrupted, _, _ = run.fader_trainer(task.averaged_estimator)
+    interrupted, _, _ = run.fader_trainer()
     interrupted.settings = dataclasses.replace(interrupted.settings, evaluate_every=stop_at)
     interrupted.callbacks = [lambda step, writer: os.kill(os.getpid(), signal.SIGTERM)]
     assert interrupted.fit() == stop_at
@@ -96,7 +96,7 @@ def test_a_stopped_process_goes_on_where_it_was(
     if sign != signal.SIGKILL:
         assert process.returncode == 0, output
         assert "Run the same command again" in output[0]
-    resumed = fader_trainer(Run.open(path, prepared, run))[0]
+    resumed = Run.open(path, prepared, run).fader_trainer()[0]
     assert 0 < resumed.resume() < 100_000
 
 
@@ -106,7 +106,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_checkpoint(
     path, run = write_config(config, tmp_path), tmp_path / "run"
     Run.open(path, prepared, run).fit()
     before = checkpoint(run)
-    broken, task, _ = fader_trainer(Run.open(path, prepared, run))
+    broken, task, _ = Run.open(path, prepared, run).fader_trainer()
     broken.settings = dataclasses.replace(broken.settings, steps=40)
     task.fader.register_forward_hook(
         lambda module, inputs, outputs: (outputs[0], outputs[1] * torch.nan, *outputs[2:])
@@ -124,7 +124,7 @@ def test_a_full_disk_keeps_the_old_checkpoint(
     capsys: pytest.CaptureFixture,
 ) -> None:
     before = checkpoint(whole_run)
-    run = fader_trainer(Run.open(tmp_path / "config.yaml", prepared, whole_run))[0]
+    run = Run.open(tmp_path / "config.yaml", prepared, whole_run).fader_trainer()[0]
 
     def full(tensors: object, path: str, metadata: object) -> None:
         Path(path).write_bytes(b"half")
@@ -228,7 +228,7 @@ def test_learning_rates_fall_and_keep_their_pace(
     run = Run.open(write_config(config, tmp_path), prepared, tmp_path / "run")
     rates = [run.config.fader.objective.learning_rate_at(step) for step in (0, 4, 8, 12, 99)]
     assert rates == pytest.approx([1e-3, 1e-3, 5.25e-4, 5e-5, 5e-5])
-    trainer_, task, _ = fader_trainer(run)
+    trainer_, task, _ = run.fader_trainer()
     trainer_.fit()
     last = run.config.fader.objective.learning_rate_at(11)
     for name, optimizer in task.optimizers.items():
@@ -272,7 +272,7 @@ def test_exported_statistics_belong_to_the_averaged_weights(
 ) -> None:
     """Normalised with its own statistics, a channel of the averaged encoder has unit variance."""
     run = Run.open(tmp_path / "config.yaml", prepared, whole_run)
-    trainer_, _, averaged = fader_trainer(run)
+    trainer_, _, averaged = run.fader_trainer()
     trainer_.resume()
     fader = averaged()
     images = torch.cat([run._sampler(run.config.fader)(step).images for step in range(40)])
@@ -288,15 +288,13 @@ def test_a_half_that_is_held_stays_as_it_is_while_the_other_learns(
 ) -> None:
     config["fader"]["objective"]["held"] = held
     run = Run.open(write_config(config, tmp_path), prepared, tmp_path / "run")
-    trainer_, task, averaged = fader_trainer(run)
+    trainer_, task, averaged = run.fader_trainer()
     before = {name: tensor.clone() for name, tensor in task.fader.state_dict().items()}
     trainer_.fit()
     after = task.fader.state_dict()
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"encoder", "erasure", "decoder"} - {held}
-    half = getattr(averaged(), held)  # a decoder with its statistics: they are what it was served
-    kept = half.state_dict().items() if held == "decoder" else half.named_parameters()
-    for name, tensor in kept:
+    for name, tensor in getattr(averaged(), held).state_dict().items():  # its statistics too
         assert torch.equal(tensor, before[f"{held}.{name}"])
 
 
@@ -313,7 +311,7 @@ def test_two_processes_train_the_same_weights(config: dict, prepared: Path, tmp_
         "def trained(run):\n"
         "    estimator, task = run.estimator_trainer(); estimator.fit()\n"
         "    run.read_values(task.averaged_estimator)\n"
-        "    trainer, task, _ = run.fader_trainer(task.averaged_estimator); trainer.fit()\n"
+        "    trainer, task, _ = run.fader_trainer(); trainer.fit()\n"
         "    return [sum(p.double().sum().item() for p in m.parameters())\n"
         "            for m in map(task.modules.get, ('fader', 'discriminator', 'average'))]\n"
         "run = Run.open(*map(Path, sys.argv[1:4]))\n"

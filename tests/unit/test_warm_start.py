@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_run import fader_trainer, write_config
+from small_run import write_config
 from torch import nn
 
 from fader_demo.estimator import AttributeEstimator
@@ -105,11 +105,11 @@ def test_a_run_begins_with_the_weights_of_a_model_and_resumes_with_its_own(
     assert "nothing" in capsys.readouterr().err
 
     run = Run.open(path, prepared, tmp_path / "run", str(model))
-    trainer, task, _ = fader_trainer(run)
+    trainer, task, _ = run.fader_trainer()
     for network in (task.fader, task.average):
         assert torch.equal(network.decoder.placement.weight, source.decoder.placement.weight)
     trainer.fit()
-    again, task, _ = fader_trainer(Run.open(path, prepared, tmp_path / "run", str(model)))
+    again, task, _ = Run.open(path, prepared, tmp_path / "run", str(model)).fader_trainer()
     assert again.resume() == config["fader"]["trainer"]["steps"]
     assert not torch.equal(task.fader.decoder.placement.weight, source.decoder.placement.weight)
 
