@@ -59,6 +59,15 @@ def prior_entropy(schema: AttributeSchema, prior: Tensor) -> Tensor:
     return prediction_loss(schema, logits, target)
 
 
+def block_error(rebuilt: Tensor, images: Tensor) -> Tensor:
+    """Mean squared error of the means of blocks of 8 px: images (N, 3, S, S) twice.
+
+    Critics see edits, in which what a decode has wrong everywhere cancels out: unseen by them,
+    noses turn green, which is least like glasses.
+    """
+    return F.mse_loss(F.avg_pool2d(rebuilt, 8), F.avg_pool2d(images, 8))
+
+
 def change_loss(change: Tensor) -> Tensor:
     """How much an edit changes pixels, and how unlike their neighbours: images (N, 3, S, S).
 

@@ -37,6 +37,7 @@ from train.losses import (
     AdversaryTarget,
     adversarial_loss,
     balanced,
+    block_error,
     change_loss,
     prediction_loss,
 )
@@ -75,8 +76,9 @@ class Objective:
     want the discriminator to say (see ``adversarial_loss``). latent_noise: standard deviation of
     the noise on the normalised latent. learning_rate: from decay_start on it falls, linearly over
     decay_steps (for 0 never), to FINAL_RATE of itself. average_decay: of the exponential average
-    of the weights. held: the half that stays as it was started from, while the other learns to
-    serve it; guidance, which is for decoders, has no use where the decoder is held.
+    of the weights. tint: weight of ``block_error`` beside the squared error of pixels, which hardly
+    sees that a face has a wrong colour. held: the half that stays as it was started from, while the
+    other learns to serve it; guidance, which is for decoders, has no use where the decoder is held.
     """
 
     lambda_e: float = 1e-4
@@ -92,6 +94,7 @@ class Objective:
     betas: tuple[float, float] = (0.5, 0.999)
     clip_norm: float = 5.0
     average_decay: float = 0.999
+    tint: float = 0.0
     held: Literal["neither", "encoder", "decoder"] = "neither"
     guidance: Guidance = field(default_factory=Guidance)
 
@@ -261,7 +264,10 @@ class FaderTask:
         )
 
     def _reconstruction_loss(self, rebuilt: Tensor, images: Tensor) -> Tensor:
-        return F.mse_loss(rebuilt, images)
+        loss = F.mse_loss(rebuilt, images)
+        if self.objective.tint:
+            loss = loss + self.objective.tint * block_error(rebuilt, images)
+        return loss
 
     def _update_discriminator(self, latent: Tensor, target: Tensor) -> Tensor:
         loss = prediction_loss(self.schema, self.modules["discriminator"](latent).float(), target)

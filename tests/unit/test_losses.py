@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from fader_demo.attributes import AttributeSchema
-from train.losses import adversarial_loss, balanced, change_loss, prediction_loss, prior_entropy
+from train.losses import (
+    adversarial_loss,
+    balanced,
+    block_error,
+    change_loss,
+    prediction_loss,
+    prior_entropy,
+)
 
 SCHEMA = AttributeSchema.from_config(
     [
@@ -82,3 +89,13 @@ def test_a_share_of_nothing_leaves_the_first_gradient() -> None:
     first = torch.autograd.grad(loss, images, retain_graph=True)[0]
     both = balanced(images, loss, other, torch.tensor(0.0))
     torch.testing.assert_close(torch.autograd.grad(both, images)[0], first)
+
+
+def test_an_error_of_blocks_is_that_of_a_tint_and_not_of_what_is_fine() -> None:
+    images = torch.zeros(2, 3, 16, 16)
+    green = images.clone()
+    green[:, 1, :8] = 0.5
+    assert block_error(green, images).item() == pytest.approx(0.5**2 / 6)
+    fine = images.clone()
+    fine[..., ::2], fine[..., 1::2] = 0.5, -0.5
+    assert block_error(fine, images) == 0
