@@ -26,7 +26,7 @@ def dark_glasses(faces: PreparedFaces) -> Tensor:
     """(N,), true where a face that is labelled with glasses has dark ones."""
     dark = torch.zeros(len(faces), dtype=torch.bool)
     if GLASSES in faces.schema.names:
-        worn = faces.labels[:, faces.schema.names.index(GLASSES)] > 0.5
+        worn = faces.labels[:, faces.schema.index_of(GLASSES)] > 0.5
         for part in worn.nonzero()[:, 0].split(256):
             light = (faces.batch(part).images.mean(1) + 1) / 2
             cheeks = _median(light, CHEEKS).clamp(min=0.08)  # of a face in the dark, nothing

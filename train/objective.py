@@ -303,8 +303,13 @@ class FaderTask:
         self._update("photo_critic", photo_critic, loss_of_photos + ROUGHNESS / 2 * rough)
         told = told_apart(real_patches, fake_patches, changed)
         self.accelerator.unwrap_model(photo_critic).told_apart.lerp_(told, 0.01)
-        logged = {"loss/critic": loss, "loss/photo_critic": loss_of_photos, "told_apart": told}
-        return logged | {"loss/roughness": rough}, real.detach()
+        logged = {
+            "loss/critic": loss,
+            "loss/photo_critic": loss_of_photos,
+            "loss/roughness": rough,
+            "told_apart": told,
+        }
+        return logged, real.detach()
 
     def _edit_losses(
         self, edits: Tensor, edit: Edit, changed: Tensor, real: Tensor, labels: Tensor

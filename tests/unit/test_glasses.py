@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from small_run import write_prepared
 
 from fader_demo.attributes import AttributeSchema
 from train.data import BatchSampler, PreparedFaces
@@ -17,10 +18,8 @@ def worn_by(tmp_path: Path, lenses: list[int], labels: list[int]) -> PreparedFac
     images = np.full((len(lenses), SIDE, SIDE, 3), 180, np.uint8)
     for image, lens in zip(images, lenses, strict=True):
         image[26:34, 18:30] = image[26:34, 34:46] = lens
-    rows = [f"{i}.png,train,{label}" for i, label in enumerate(labels)]
-    np.save(tmp_path / "images.npy", images)
-    (tmp_path / "table.csv").write_text("\n".join(["id,split,Eyeglasses", *rows]) + "\n")
-    (tmp_path / "dataset.json").write_text("{}")
+    rows = [(f"{i}.png", "train", label) for i, label in enumerate(labels)]
+    write_prepared(tmp_path, images, ("id", "split", "Eyeglasses"), rows)
     return PreparedFaces(tmp_path, "train", AttributeSchema.from_config([{"name": "Eyeglasses"}]))
 
 
