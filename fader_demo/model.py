@@ -77,10 +77,13 @@ class Encoder(nn.Module):
 class LinearErasure(nn.Module):
     """Latent (N, C, h, w), code (N, code_size) -> the latent less what is linear in the code.
 
-    Subtracts the least-squares prediction of the latent from the code, so no linear probe finds
-    the code in what remains (the oracle case of LEACE, arXiv 2306.03819, where the attribute is
-    known: here it is estimated, of an upload as of a training face). The decoder has to take it
-    from the code, from the first step on; what is not linear is left to the discriminator.
+    What remains does not covary with the labels, so no linear probe finds them in it (the oracle
+    case of LEACE, arXiv 2306.03819). The decoder has to take them from the code, from the first
+    step on; what is not linear is left to the discriminator.
+
+    The code is that of estimated values, of a training face as of an upload, and a slope fitted to
+    estimates, which err, by least squares is too small. So the labels are instrumental variables
+    (two-stage least squares, Theil 1953): the slope is fitted to what they predict of the code.
 
     The moments are running averages, gathered in training mode; they start as plain means.
     """
@@ -91,21 +94,27 @@ class LinearErasure(nn.Module):
     seen: Tensor
     latent: Tensor
     code: Tensor
-    latent_by_code: Tensor
-    code_by_code: Tensor
+    label: Tensor
+    label_by_latent: Tensor
+    label_by_code: Tensor
+    label_by_label: Tensor
 
     def __init__(self, latent_size: int, code_size: int) -> None:
         super().__init__()
         self.register_buffer("seen", torch.tensor(0))
         self.register_buffer("latent", torch.zeros(latent_size))
         self.register_buffer("code", torch.zeros(code_size))
-        self.register_buffer("latent_by_code", torch.zeros(code_size, latent_size))
-        self.register_buffer("code_by_code", torch.zeros(code_size, code_size))
+        self.register_buffer("label", torch.zeros(code_size))
+        self.register_buffer("label_by_latent", torch.zeros(code_size, latent_size))
+        self.register_buffer("label_by_code", torch.zeros(code_size, code_size))
+        self.register_buffer("label_by_label", torch.zeros(code_size, code_size))
 
-    def forward(self, latent: Tensor, code: Tensor) -> Tensor:
+    def forward(self, latent: Tensor, code: Tensor, label: Tensor | None = None) -> Tensor:
+        """label: code of the labels (N, code_size), by default the code; for training mode only."""
         if self.training:
             self.seen += 1
-            self.gather(latent, code, (1 / self.seen).clamp(min=self.MOMENTUM))
+            weight = (1 / self.seen).clamp(min=self.MOMENTUM)
+            self.gather(latent, code, code if label is None else label, weight)
         with _full_precision(latent):
             predicted = (code.float() - self.code) @ self.slope
             return latent.float() - predicted.view(latent.shape)
@@ -113,21 +122,26 @@ class LinearErasure(nn.Module):
     @property
     def slope(self) -> Tensor:
         """(code_size, C * h * w): how far the latent moves with the code."""
-        cross = self.latent_by_code - torch.outer(self.code, self.latent)
-        covariance = self.code_by_code - torch.outer(self.code, self.code)
+        label_by_label = self.label_by_label - torch.outer(self.label, self.label)
+        label_by_code = self.label_by_code - torch.outer(self.label, self.code)
+        label_by_latent = self.label_by_latent - torch.outer(self.label, self.latent)
         # A binary attribute's code is collinear; the ridge picks the smallest of the solutions.
-        ridge = self.RIDGE * torch.eye(len(covariance), device=covariance.device)
-        return _inverse(covariance + ridge) @ cross
+        ridge = self.RIDGE * torch.eye(len(self.code), device=self.code.device)
+        of_code = _inverse(label_by_label + ridge) @ label_by_code
+        covariance = of_code.T @ label_by_label @ of_code
+        return _inverse(covariance + ridge) @ (of_code.T @ label_by_latent)
 
     @torch.no_grad()
-    def gather(self, latent: Tensor, code: Tensor, weight: float | Tensor) -> None:
+    def gather(self, latent: Tensor, code: Tensor, label: Tensor, weight: float | Tensor) -> None:
         """Takes a batch into the moments; weights 1, 1/2, 1/3, ... make plain means of them."""
         with _full_precision(latent):
-            latent, code = latent.flatten(1).float(), code.float()
+            latent, code, label = latent.flatten(1).float(), code.float(), label.float()
             self.latent.lerp_(latent.mean(0), weight)
             self.code.lerp_(code.mean(0), weight)
-            self.latent_by_code.lerp_(code.T @ latent / len(code), weight)
-            self.code_by_code.lerp_(code.T @ code / len(code), weight)
+            self.label.lerp_(label.mean(0), weight)
+            self.label_by_latent.lerp_(label.T @ latent / len(label), weight)
+            self.label_by_code.lerp_(label.T @ code / len(label), weight)
+            self.label_by_label.lerp_(label.T @ label / len(label), weight)
 
 
 def _inverse(matrix: Tensor) -> Tensor:
@@ -257,25 +271,34 @@ class Fader(
         self.erasure = LinearErasure(math.prod(self.latent_shape), self.schema.code_size)
         self.decoder = Decoder(widths, self.schema.code_size, self.latent_shape[1])
 
-    def encode(self, image: Tensor, values: Tensor) -> Tensor:
-        """Image (N, 3, S, S) in [-1, 1] and its own values -> latent (N, *latent_shape)."""
-        return self.erasure(self.encoder(image), self.schema.encode(values))
+    def encode(self, image: Tensor, values: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Image (N, 3, S, S) in [-1, 1] and its own values -> latent (N, *latent_shape).
+
+        labels: (N, attributes), which the values estimate; for training mode only.
+        """
+        label = None if labels is None else self.schema.encode(labels)
+        return self.erasure(self.encoder(image), self.schema.encode(values), label)
 
     def decode(self, latent: Tensor, values: Tensor) -> Tensor:
         """Latent (N, *latent_shape), attribute values (N, attributes) -> image in [-1, 1]."""
         return self.decoder(latent, self.schema.encode(values))
 
     def forward(
-        self, image: Tensor, values: Tensor, *others: Tensor, noise: float = 0.0
+        self,
+        image: Tensor,
+        values: Tensor,
+        *others: Tensor,
+        labels: Tensor | None = None,
+        noise: float = 0.0,
     ) -> tuple[Tensor, ...]:
         """Image and its own values -> latent, reconstruction, and a decode for each of ``others``.
 
         One encoder pass and one decoder pass serve all of them. What is asked of ``others`` is
         asked of the decoder: the encoder has a face to keep, and edits would take most of its
-        gradient. noise: standard deviation of Gaussian noise added to the latent, in training: it
-        bounds what can be hidden in small amplitudes.
+        gradient. labels: see ``encode``. noise: standard deviation of Gaussian noise added to the
+        latent, in training: it bounds what can be hidden in small amplitudes.
         """
-        latent = self.encode(image, values)
+        latent = self.encode(image, values, labels)
         if noise:
             latent = latent + noise * torch.randn_like(latent)
         wanted = [values, *others]

@@ -240,10 +240,10 @@ class VariedTask(FaderTask):
 class Untouched(nn.Module):
     """In the place of the erasure."""
 
-    def forward(self, latent: Tensor, code: Tensor) -> Tensor:
+    def forward(self, latent: Tensor, code: Tensor, label: Tensor | None = None) -> Tensor:
         return latent
 
-    def gather(self, latent: Tensor, code: Tensor, weight: float) -> None:
+    def gather(self, latent: Tensor, code: Tensor, label: Tensor, weight: float) -> None:
         """Nothing to gather."""
 
 

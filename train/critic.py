@@ -17,6 +17,9 @@ ALSO_MOVED = 0.1
 """Chance that an attribute moves besides the one that does."""
 STRENGTH = (-0.25, 1.5)
 """How far an attribute is moved from its label, 0, towards the other, 1, and beyond either."""
+PUT_ON = 0.7
+"""How rare the lack of an attribute counts for, as a part of how rare it is: what is not there is
+harder to draw than to take away, and is practised more."""
 
 
 class Critic(nn.Module):
@@ -221,7 +224,7 @@ def random_edit(schema: AttributeSchema, labels: Tensor, values: Tensor) -> Edit
     have seen photos of all and of nothing.
     """
     binary = schema.binary.to(labels.device)
-    alike = torch.where(labels > 0.5, labels.mean(0), 1 - labels.mean(0))
+    alike = torch.where(labels > 0.5, labels.mean(0), PUT_ON * (1 - labels.mean(0)))
     # The first to ring of alarms with rates 1 / alike: each with a chance in proportion to it.
     alarm = torch.where(binary, alike * torch.empty_like(labels).exponential_(), torch.inf)
     also = torch.rand_like(labels) < ALSO_MOVED

@@ -188,7 +188,7 @@ class FaderTask:
         edit = random_edit(self.schema, labels, values) if guided else None
         others = (edit.values,) if edit else ()
         latent, rebuilt, *decoded = self.fader(
-            images, values, *others, noise=self.objective.latent_noise
+            images, values, *others, labels=labels, noise=self.objective.latent_noise
         )
         loss = self._reconstruction_loss(rebuilt.float(), images)
         logged = {"loss/reconstruction": loss}
@@ -235,8 +235,9 @@ class FaderTask:
             for part in torch.arange(len(sampler.faces)).split(sampler.batch_size):
                 seen_faces += len(part)
                 batch = sampler.faces.batch(part).to(self.accelerator.device)
-                code, latent = self.schema.encode(batch.values), fader.encoder(batch.images)
-                fader.erasure.gather(latent, code, len(part) / seen_faces)
+                code, label = map(self.schema.encode, (batch.values, batch.labels))
+                latent = fader.encoder(batch.images)
+                fader.erasure.gather(latent, code, label, len(part) / seen_faces)
         if held != "decoder":
             shown = map(self._seen_in_training, self._batches(sampler, batches))
             update_bn(shown, _Decoding(fader, self.objective.latent_noise))

@@ -61,6 +61,13 @@ def test_an_attribute_with_a_rare_label_is_the_first_to_move() -> None:
     assert moved[~rare, 3].float().mean() < 0.4
 
 
+def test_attributes_are_put_on_more_often_than_taken_off() -> None:
+    labels, values, edit = edits()
+    moved = (edit.values != values)[:, [0, 2, 3]]
+    has = labels[:, [0, 2, 3]] > 0.5
+    assert 1.15 < moved[~has].float().mean() / moved[has].float().mean() < 1.5
+
+
 def test_a_moved_attribute_lies_anywhere_on_a_slider() -> None:
     labels, values, edit = edits()
     moved = edit.values != values

@@ -170,6 +170,31 @@ def test_nothing_linear_in_the_values_stays_in_the_latent() -> None:
     assert late.std(0).min() > 0.9, "what does not depend on the code stays"
 
 
+def test_nothing_that_goes_with_the_labels_stays_though_the_values_err() -> None:
+    torch.manual_seed(0)
+    erasure = LinearErasure(latent_size=12, code_size=4)
+    label = (torch.rand(20_000, 2) < torch.tensor([0.1, 0.4])).float()
+    values = (0.8 * label + 0.1 + 0.15 * torch.randn(20_000, 2)).clamp(0, 1)
+    label, code = (torch.cat([1 - table, table], dim=1) for table in (label, values))
+    latent = (label @ torch.randn(4, 12) + torch.randn(20_000, 12)).view(-1, 3, 2, 2)
+    erasure.train()(latent, code, label)
+    erased = erasure.eval()(latent, code).flatten(1)
+    of_labels = torch.corrcoef(torch.cat([erased, label], 1).T)[:12, 12:]
+    assert of_labels.abs().max() < 0.02
+
+
+@pytest.mark.parametrize("told", [0.0, -1e-3])
+def test_values_that_say_nothing_of_the_labels_take_nothing_away(told: float) -> None:
+    torch.manual_seed(0)
+    erasure = LinearErasure(latent_size=12, code_size=2)
+    label = (torch.rand(5_000, 1) < 0.5).float()
+    values = 0.5 + told * label
+    label, code = (torch.cat([1 - table, table], dim=1) for table in (label, values))
+    latent = (label @ torch.randn(2, 12) + torch.randn(5_000, 12)).view(-1, 3, 2, 2)
+    erased = erasure.train()(latent, code, label)
+    torch.testing.assert_close(erased, latent, atol=0.01, rtol=0)
+
+
 def test_erasure_does_not_change_in_use() -> None:
     torch.manual_seed(0)
     erasure = LinearErasure(latent_size=4, code_size=2)
@@ -188,7 +213,7 @@ def test_erasure_gathered_over_a_data_set_is_exact_on_it() -> None:
     code = torch.cat([1 - u, u], 1)
     latent = (code @ torch.randn(2, 40) + torch.randn(300, 40)).view(300, 10, 2, 2)
     for number, part in enumerate(torch.arange(300).split(50), start=1):
-        erasure.gather(latent[part], code[part], 1 / number)
+        erasure.gather(latent[part], code[part], code[part], 1 / number)
     erased = erasure(latent, code).flatten(1)
     assert torch.corrcoef(torch.cat([erased, u], 1).T)[:40, 40].abs().max() < 0.01
 

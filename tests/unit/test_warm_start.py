@@ -49,7 +49,7 @@ def test_a_model_of_the_same_shape_and_attributes_is_taken_over_whole() -> None:
 def test_what_is_erased_is_measured_anew() -> None:
     fader = Fader(ONE, depth=3, **SHAPE)
     start_fader(fader, trained(Fader(ONE, depth=3, **SHAPE)))
-    assert not fader.erasure.latent_by_code.any() and fader.erasure.seen == 0
+    assert not fader.erasure.label_by_latent.any() and fader.erasure.seen == 0
 
 
 def test_attributes_are_matched_by_name_and_new_ones_left_as_they_were() -> None:
