@@ -18,8 +18,8 @@ ALSO_MOVED = 0.1
 STRENGTH = (-0.25, 1.5)
 """How far an attribute is moved from its label, 0, towards the other, 1, and beyond either."""
 PUT_ON = 0.7
-"""How rare the lack of an attribute counts for, as a part of how rare it is: what is not there is
-harder to draw than to take away, and is practised more."""
+"""The lack of an attribute counts for so much of how frequent it is, and so moves sooner: what is
+not there is harder to draw than to take away, and is practised more."""
 
 
 class Critic(nn.Module):

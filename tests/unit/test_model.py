@@ -153,6 +153,11 @@ def test_weights_are_safetensors_and_nothing_else(fader: Fader, tmp_path: Path) 
         assert set(weights.keys()) == set(fader.state_dict())
 
 
+def code_of(values: torch.Tensor) -> torch.Tensor:
+    """Values (N, attributes) -> (N, 2 * attributes), collinear, as binary attributes' codes are."""
+    return torch.cat([1 - values, values], dim=1)
+
+
 def test_nothing_linear_in_the_values_stays_in_the_latent() -> None:
     torch.manual_seed(0)
     erasure = LinearErasure(latent_size=12, code_size=4).train()
@@ -160,7 +165,7 @@ def test_nothing_linear_in_the_values_stays_in_the_latent() -> None:
     latents, codes = [], []
     for _ in range(300):
         u = torch.rand(64, 2) ** 2
-        code = torch.cat([1 - u, u], dim=1)  # collinear, as a binary attribute's code is
+        code = code_of(u)
         latent = code @ mixing + torch.randn(64, 12)
         latents.append(erasure(latent.view(64, 3, 2, 2), code).flatten(1))
         codes.append(u)
@@ -175,7 +180,7 @@ def test_nothing_that_goes_with_the_labels_stays_though_the_values_err() -> None
     erasure = LinearErasure(latent_size=12, code_size=4)
     label = (torch.rand(20_000, 2) < torch.tensor([0.1, 0.4])).float()
     values = (0.8 * label + 0.1 + 0.15 * torch.randn(20_000, 2)).clamp(0, 1)
-    label, code = (torch.cat([1 - table, table], dim=1) for table in (label, values))
+    label, code = code_of(label), code_of(values)
     latent = (label @ torch.randn(4, 12) + torch.randn(20_000, 12)).view(-1, 3, 2, 2)
     erasure.train()(latent, code, label)
     erased = erasure.eval()(latent, code).flatten(1)
@@ -189,7 +194,7 @@ def test_values_that_say_nothing_of_the_labels_take_nothing_away(told: float) ->
     erasure = LinearErasure(latent_size=12, code_size=2)
     label = (torch.rand(5_000, 1) < 0.5).float()
     values = 0.5 + told * label
-    label, code = (torch.cat([1 - table, table], dim=1) for table in (label, values))
+    label, code = code_of(label), code_of(values)
     latent = (label @ torch.randn(2, 12) + torch.randn(5_000, 12)).view(-1, 3, 2, 2)
     erased = erasure.train()(latent, code, label)
     torch.testing.assert_close(erased, latent, atol=0.01, rtol=0)
@@ -210,7 +215,7 @@ def test_erasure_gathered_over_a_data_set_is_exact_on_it() -> None:
     torch.manual_seed(0)
     erasure = LinearErasure(latent_size=40, code_size=2).eval()
     u = torch.rand(300, 1)
-    code = torch.cat([1 - u, u], 1)
+    code = code_of(u)
     latent = (code @ torch.randn(2, 40) + torch.randn(300, 40)).view(300, 10, 2, 2)
     for number, part in enumerate(torch.arange(300).split(50), start=1):
         erasure.gather(latent[part], code[part], code[part], 1 / number)
