@@ -17,6 +17,7 @@ from fader_demo.attributes import Attribute, AttributeSchema, Value
 from fader_demo.blending import DETAIL, Change, blend, confine
 from fader_demo.decoding import FoldedDecoder
 from fader_demo.estimator import AttributeEstimator
+from fader_demo.inversion import invert
 from fader_demo.model import Fader
 from fader_demo.photos import PhotoSource, fitted, read_photo
 from fader_demo.pretrained import load_model
@@ -316,7 +317,7 @@ class Editor:
         aligned, alignment = self.aligner.align(photo, found[index])
         image = to_tensor(aligned).to(self.device)
         values = self._estimate(image)
-        latent = self.fader.encode(image, self._table([values]))[0]
+        latent = invert(self.fader, image, self._table([values]))[0]
         prepared = self.decoder.prepare(latent)
         unedited = self.decoder.decode(prepared, self._table([values]))[0]
         return Face(

@@ -21,7 +21,7 @@ from torch import Tensor
 from fader_demo.attributes import AttributeSchema
 from fader_demo.estimator import AttributeEstimator, anchored
 from fader_demo.model import Fader
-from train.data import PreparedFaces, encode
+from train.data import PreparedFaces, invert
 from train.edits import BATCH, DIRECTIONS, Direction, EditedFaces, binary
 
 WEAKEST = 0.75
@@ -80,7 +80,7 @@ class _Readings(EditedFaces):
     """What the estimator reads off edits of faces."""
 
     def __init__(self, fader: Fader, estimator: AttributeEstimator, faces: PreparedFaces) -> None:
-        super().__init__(fader, faces, encode(fader, faces))
+        super().__init__(fader, faces, invert(fader, faces))
         self.estimator = estimator
 
     def response(self, index: int, direction: Direction, largest: float) -> _Response:

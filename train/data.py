@@ -6,8 +6,9 @@ import copy
 import csv
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
+from fader_demo import inversion
 from fader_demo.attributes import AttributeSchema
 from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
@@ -167,13 +169,24 @@ def predict(network: nn.Module, faces: PreparedFaces, batch_size: int = 64) -> T
     return torch.cat(parts).clone()
 
 
-def encode(fader: Fader, faces: PreparedFaces, batch_size: int = 64) -> Tensor:
-    """Latents (N, C, h, w) of every face of a split, in order."""
+def encode(fader: Fader, faces: PreparedFaces) -> Tensor:
+    """Latents (N, C, h, w) of every face of a split, in order, as the encoder makes them."""
+    return _latents(fader, faces, fader.encode)
+
+
+def invert(fader: Fader, faces: PreparedFaces) -> Tensor:
+    """The same as an editor has them: fitted to each photo (``fader_demo.inversion``)."""
+    return _latents(fader, faces, partial(inversion.invert, fader))
+
+
+def _latents(
+    fader: Fader, faces: PreparedFaces, latent_of: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
     device = next(fader.parameters()).device
     with torch.inference_mode():
-        parts = torch.arange(len(faces)).split(batch_size)
+        parts = torch.arange(len(faces)).split(64)
         batches = (faces.batch(part).to(device) for part in parts)
-        latents = [fader.encode(batch.images, batch.values).cpu() for batch in batches]
+        latents = [latent_of(batch.images, batch.values).cpu() for batch in batches]
     return torch.cat(latents).clone()
 
 

@@ -54,7 +54,7 @@ from fader_demo.readings import unchanged
 from train import command
 from train.bootstrap import Figure, People
 from train.config import Config
-from train.data import PreparedFaces, encode, overlap_weights
+from train.data import PreparedFaces, invert, overlap_weights
 from train.edits import (
     BATCH,
     DIRECTIONS,
@@ -139,7 +139,7 @@ def evaluate(
     """All figures, in the shape of metrics.json."""
     train.read_values(estimator)
     faces.read_values(estimator, estimator.anchors)
-    latents = encode(fader, faces)
+    latents = invert(fader, faces)
     people = People(faces.people)
     edits = Edits(fader, judge, faces, latents)
     references, identity = identity_figures(edits)
@@ -374,7 +374,7 @@ def invariance(
     fader: Fader, train: PreparedFaces, faces: PreparedFaces, latents: Tensor
 ) -> dict[str, dict[str, float]]:
     """AUC of fresh probes that read the attributes off frozen latents; 0.5 is chance."""
-    known = encode(fader, train), train.labels
+    known = invert(fader, train), train.labels
     unseen = latents, faces.labels
     result: dict[str, dict[str, float]] = {}
     for name, hidden in (("probe_linear", 0), ("probe_mlp", 256)):
@@ -393,7 +393,7 @@ def contact_sheets(
     folder.mkdir(parents=True, exist_ok=True)
     faces = faces.thinned(shown)
     faces.read_values(estimator, estimator.anchors)
-    edits = EditedFaces(fader, faces, encode(fader, faces))
+    edits = EditedFaces(fader, faces, invert(fader, faces))
     everyone = torch.arange(len(faces))
     photos = faces.batch(everyone).images
     told = [fader.schema.amplify(faces.values, e) for e in slider_ends(fader.schema, faces.values)]

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 import fader_demo
 from fader_demo import Editor, Face, NoFaceError, SchemaError, UnreadableImageError
-from fader_demo.editor import Edit
+from fader_demo.editor import Edit, to_tensor
 
 EDIT = {"Smiling": 2.0}
 
@@ -68,6 +68,17 @@ def test_a_photo_may_be_a_path_or_an_array(
         again = editor.open(photo)
         torch.testing.assert_close(again.latent, face.latent)
         assert again.values == pytest.approx(face.values)
+
+
+def test_a_latent_is_fitted_to_its_photo(editor: Editor, face: Face) -> None:
+    photo, values = to_tensor(face.aligned), editor.schema.table(face.values)
+    with torch.inference_mode():
+        encoded = editor.fader.encode(photo, values)
+        fitted, plain = (
+            (editor.fader.decode(latent, values) - photo).square().mean()
+            for latent in (face.latent[None], encoded)
+        )
+    assert fitted < plain
 
 
 def test_a_photo_without_a_face_says_so(editor: Editor) -> None:
