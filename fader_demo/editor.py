@@ -37,7 +37,7 @@ class Face:
     found: every face in the photo, largest first; ``found[index]`` is this one.
     alignment: where the aligned face lies in the photo.
     aligned: the face cut out, S x S, as the encoder saw it.
-    latent: (C, h, w), made once.
+    latent: (C, h, w), made once: the encoder's, fitted to the photo.
     prepared: what the decoder's first layer makes of the latent, whatever the values.
     values: the estimated attributes, where the sliders start.
     unedited: (3, S, S) in [-1, 1], the latent decoded at ``values``. What an edit changes is

@@ -8,7 +8,8 @@ differ, or departures that no final recipe has and that live here alone (``Depar
 variant is a run of its own, resumed if interrupted, and its figures are kept beside it; --only
 trains some of them. Prints the table of all that have been measured (train/RESULTS.md).
 
-Attribute values are those that the estimator of --model reads, the same for all.
+Attribute values are those that the estimator of --model reads, the same for all. Latents are the
+encoder's alone, not fitted to each photo as an editor's are: recipes differ in what it gives.
 """
 
 from __future__ import annotations

@@ -17,8 +17,9 @@ people. The functions that measure say what. KID is on the judge's features, not
 compares within the table only. "whole_photos" is there with --photos alone, the folder of the
 photos that the faces were prepared from.
 
-Edits start at the estimated values, as a visitor's do, and are read by a judge (``train.judge``),
-which is trained first where --judge holds none yet: a quarter of an hour, resumed if interrupted.
+Edits start at the estimated values and latents are fitted to each photo, as a visitor's are; those
+that probes read as well. A judge (``train.judge``) reads the edits. It is trained first where
+--judge holds none yet: a quarter of an hour, resumed if interrupted.
 """
 
 from __future__ import annotations

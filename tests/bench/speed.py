@@ -207,7 +207,7 @@ def opening(editor: Editor, photo: Image.Image, large: Image.Image) -> list[Row]
             f"open a photo of {name}": lambda i=image: editor.open(i),
             f"of it: detect ({name})": lambda i=image: editor.aligner.detect(i),
             f"of it: align ({name})": lambda i=image, f=found: editor.aligner.align(i, f),
-            f"of it: align, estimate, encode ({name})": lambda f=face: editor.adopt(f),
+            f"of it: align, estimate, encode, fit ({name})": lambda f=face: editor.adopt(f),
         }
     return in_turns(runs, rounds=5)
 
