@@ -23,6 +23,7 @@ def invert(fader: Fader, image: Tensor, values: Tensor) -> Tensor:
     begins, on the squared error of this photo's reconstruction (Zhu et al. 2016, arXiv 1609.03552,
     section 3.2). It ends soon: latents stay like those for which the decoder learned to edit. Of
     the latents on the way a photo gets the best, so that none rebuilds it worse than the encoder's.
+    What of an attribute the decoder does not draw when it is told the values comes into the latent.
 
     The Fader must be in eval mode.
     """
