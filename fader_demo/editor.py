@@ -317,9 +317,10 @@ class Editor:
         aligned, alignment = self.aligner.align(photo, found[index])
         image = to_tensor(aligned).to(self.device)
         values = self._estimate(image)
-        latent = invert(self.fader, image, self._table([values]))[0]
+        start = self._table([values])
+        latent = invert(self.fader, image, start)[0]
         prepared = self.decoder.prepare(latent)
-        unedited = self.decoder.decode(prepared, self._table([values]))[0]
+        unedited = self.decoder.decode(prepared, start)[0]
         return Face(
             photo, found, index, alignment, aligned, latent, prepared, values, unedited, profile
         )

@@ -8,7 +8,7 @@ from torch import Tensor
 from fader_demo.model import Fader
 
 STEPS = 10
-"""More rebuild a photo better still, but are waited for, and no edit shows it."""
+"""More rebuild a photo better still, but are waited for, and edits hardly show it."""
 
 RATE = 0.05
 """How far the first step moves a latent, root mean square; each later one moves it less."""
