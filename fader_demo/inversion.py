@@ -23,7 +23,8 @@ def invert(fader: Fader, image: Tensor, values: Tensor) -> Tensor:
     begins, on the squared error of this photo's reconstruction (Zhu et al. 2016, arXiv 1609.03552,
     section 3.2). It ends soon: latents stay like those for which the decoder learned to edit. Of
     the latents on the way a photo gets the best, so that none rebuilds it worse than the encoder's.
-    What of an attribute the decoder does not draw when it is told the values comes into the latent.
+    What of an attribute the decoder does not draw when it is told the values comes into the latent
+    on the way; what is linear of it, ``Fader.fitted_erasure`` takes out again in the end.
 
     The Fader must be in eval mode.
     """
@@ -44,4 +45,4 @@ def invert(fader: Fader, image: Tensor, values: Tensor) -> Tensor:
             direction = direction.lerp(gradient, 1 - MOMENTUM)
             size = direction.square().mean((1, 2, 3), keepdim=True).sqrt().clamp(min=1e-12)
             latent = latent.detach() - RATE * (1 - step / STEPS) * direction / size
-        return best
+        return fader.fitted_erasure(best, fader.schema.encode(values))

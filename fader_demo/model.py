@@ -245,6 +245,9 @@ class Fader(
     the number of halvings. latent_channels: C, by default as wide as the last block.
     encoder_residuals: see ``Encoder``. The paper's model: image_size 256, width 32, max_width 512,
     depth 6.
+
+    fitted_erasure: what is taken from latents that were fitted to their photos
+    (``fader_demo.inversion``), nothing until it is measured (``train.erasure``).
     """
 
     def __init__(
@@ -268,7 +271,8 @@ class Fader(
         widths[-1] = latent_channels or widths[-1]
         self.latent_shape = (widths[-1], image_size // 2**depth, image_size // 2**depth)
         self.encoder = Encoder(widths, encoder_residuals)
-        self.erasure = LinearErasure(math.prod(self.latent_shape), self.schema.code_size)
+        sizes = math.prod(self.latent_shape), self.schema.code_size
+        self.erasure, self.fitted_erasure = LinearErasure(*sizes), LinearErasure(*sizes)
         self.decoder = Decoder(widths, self.schema.code_size, self.latent_shape[1])
 
     def encode(self, image: Tensor, values: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -66,7 +66,7 @@ class ModelError(ValueError):
 def load_model(source: str | Path, revision: str | None = None) -> tuple[Fader, AttributeEstimator]:
     """The Fader and the estimator of a folder or of a Hub id ("owner/name"), in eval mode.
 
-    A folder never touches the network. Raises ModelError.
+    Their weights ask for no gradients. A folder never touches the network. Raises ModelError.
     """
     folder = model_folder(source, revision)
     fader = _load(Fader, folder)
@@ -119,7 +119,7 @@ def _load(model_class: type[Model], folder: Path) -> Model:
     weights = _read_weights(folder / WEIGHTS_FILE, skeleton)
     model = model_class(**config)
     model.load_state_dict(weights)
-    return model.eval()
+    return model.eval().requires_grad_(False)  # what fits a latent is sooner done without
 
 
 def _read_config(path: Path) -> dict[str, Any]:

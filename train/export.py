@@ -1,7 +1,9 @@
 """Makes a model folder of a run, as far as it has got: averaged weights, configuration, estimator.
 
-Where an attribute shows was measured on the training faces (train/regions.py); how far the decoder
-goes for a move of its slider on validation people (train/calibration.py).
+Where an attribute shows was measured on the training faces (train/regions.py), and on these it is
+measured what of their labels stays in latents fitted to photos (train/erasure.py), for which a CPU
+needs up to an hour; how far the decoder goes for a move of a slider on validation people
+(train/calibration.py).
 
 python -m train.export --config train/configs/faces.yaml --data DIR --run runs/faces --out DIR
 """
@@ -16,7 +18,8 @@ from pathlib import Path
 from train import command
 from train.calibration import calibrated
 from train.data import label_anchors, predict
-from train.fit import Run
+from train.erasure import erase_fitted
+from train.fit import LOOKED_AT_FACES, Run
 from train.trainer import CheckpointError
 
 
@@ -51,7 +54,9 @@ def export(run: Run, folder: Path) -> int:
     steps = fader_trainer.resume()
     if not steps:
         raise CheckpointError(f"{run.folder} holds no trained Fader yet.")
-    fader, estimator = averaged().cpu(), estimator.cpu()
+    fader = averaged()
+    erase_fitted(fader, run.train.thinned(LOOKED_AT_FACES))
+    fader, estimator = fader.cpu(), estimator.cpu()
     run.validation.read_values(estimator, estimator.anchors)
     schema = calibrated(fader, estimator, run.validation)
     config = replace(run.config, attributes=schema.to_config())

@@ -218,6 +218,7 @@ def test_export_makes_a_model_that_loads(
     }
     for name, parameter in fader.named_parameters():
         assert torch.equal(parameter, averages[name])
+    assert fader.fitted_erasure.label_by_latent.any()
 
 
 def test_learning_rates_fall_and_keep_their_pace(
