@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fader_demo.attributes import AttributeSchema
 from fader_demo.estimator import AttributeEstimator
-from fader_demo.model import Fader
+from fader_demo.model import Fader, LinearErasure
 from train.calibration import calibrated
 from train.data import PreparedFaces
 
@@ -27,6 +27,7 @@ class Lamp(nn.Module):
     def __init__(self, strength: float) -> None:
         super().__init__()
         self.schema = SCHEMA
+        self.fitted_erasure = LinearErasure(1, SCHEMA.code_size).eval()  # takes nothing
         self.strength = nn.Parameter(torch.tensor(strength))
 
     def encode(self, image: Tensor, values: Tensor) -> Tensor:
