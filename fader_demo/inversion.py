@@ -16,15 +16,14 @@ RATE = 0.05
 MOMENTUM = 0.5
 
 
-def invert(fader: Fader, image: Tensor, values: Tensor) -> Tensor:
+def fit(fader: Fader, image: Tensor, values: Tensor) -> Tensor:
     """Photos (N, 3, S, S) in [-1, 1], their values (N, attributes) -> latents (N, *latent_shape).
 
     An encoder has all photos to serve and errs on each. So its latent is where a gradient descent
     begins, on the squared error of this photo's reconstruction (Zhu et al. 2016, arXiv 1609.03552,
     section 3.2). It ends soon: latents stay like those for which the decoder learned to edit. Of
     the latents on the way a photo gets the best, so that none rebuilds it worse than the encoder's.
-    What of an attribute the decoder does not draw when it is told the values comes into the latent
-    on the way; what is linear of it, ``Fader.fitted_erasure`` takes out again in the end.
+    What of an attribute the decoder does not draw when it is told the values comes into the latent.
 
     The Fader must be in eval mode.
     """
@@ -45,4 +44,9 @@ def invert(fader: Fader, image: Tensor, values: Tensor) -> Tensor:
             direction = direction.lerp(gradient, 1 - MOMENTUM)
             size = direction.square().mean((1, 2, 3), keepdim=True).sqrt().clamp(min=1e-12)
             latent = latent.detach() - RATE * (1 - step / STEPS) * direction / size
-        return fader.fitted_erasure(best, fader.schema.encode(values))
+        return best
+
+
+def invert(fader: Fader, image: Tensor, values: Tensor) -> Tensor:
+    """The same less what is linear in the labels, as far as it was measured (``train.erasure``)."""
+    return fader.fitted_erasure(fit(fader, image, values), fader.schema.encode(values))

@@ -1,18 +1,38 @@
-"""What of the labels is linear in latents that are fitted to their photos, measured."""
+"""What is linear in the labels, measured over a data set: of latents as encoded, and as fitted."""
 
 from __future__ import annotations
 
-import copy
-import math
+from collections.abc import Callable, Iterable
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
-from fader_demo.inversion import invert
+from fader_demo.attributes import AttributeSchema
+from fader_demo.inversion import fit
 from fader_demo.model import Fader, LinearErasure
-from train.data import PreparedFaces
+from train.data import Batch, PreparedFaces
 
 BATCH = 128
+
+
+def measure(
+    erasure: LinearErasure,
+    schema: AttributeSchema,
+    faces: PreparedFaces,
+    parts: Iterable[Tensor],
+    latent_of: Callable[[Batch], Tensor],
+) -> None:
+    """Puts plain means over the faces into the erasure's moments, in place of those it had.
+
+    parts: indices of faces, batch by batch. latent_of: a batch's latents (N, C, h, w).
+    """
+    seen = 0
+    for part in parts:
+        seen += len(part)
+        batch = faces.batch(part).to(erasure.latent.device)
+        code, label = map(schema.encode, (batch.values, batch.labels))
+        erasure.gather(latent_of(batch), code, label, len(part) / seen)
 
 
 def erase_fitted(fader: Fader, faces: PreparedFaces) -> None:
@@ -21,15 +41,9 @@ def erase_fitted(fader: Fader, faces: PreparedFaces) -> None:
     faces: the training's, with their values. Many, for a latent has thousands of numbers to fit:
     faces that were not among them are erased less well. Fitting takes a CPU some 0.1 s for each.
     """
-    device = next(fader.parameters()).device
-    nothing = LinearErasure(math.prod(fader.latent_shape), fader.schema.code_size)
-    fader.fitted_erasure = nothing.to(device).eval()
-    measured = copy.deepcopy(fader.fitted_erasure)
-    seen = 0
-    for part in tqdm(torch.arange(len(faces)).split(BATCH), "Fitting latents", unit="batch"):
-        seen += len(part)
-        batch = faces.batch(part).to(device)
-        latent = invert(fader, batch.images, batch.values)
-        code, label = map(fader.schema.encode, (batch.values, batch.labels))
-        measured.gather(latent, code, label, len(part) / seen)
-    fader.fitted_erasure = measured
+    parts = tqdm(torch.arange(len(faces)).split(BATCH), "Fitting latents", unit="batch")
+
+    def fitted(batch: Batch) -> Tensor:
+        return fit(fader, batch.images, batch.values)
+
+    measure(fader.fitted_erasure, fader.schema, faces, parts, fitted)

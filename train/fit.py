@@ -41,7 +41,7 @@ from train.warm_start import start_estimator, start_fader
 PROBED_FACES = 4_000
 """Training faces whose latents a fresh probe is trained on during a run."""
 LOOKED_AT_FACES = 25_000
-"""Training faces, at most, on which it is measured where attributes show."""
+"""Training faces, at most, that tell where attributes show and what to erase of fitted latents."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

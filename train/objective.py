@@ -32,6 +32,7 @@ from train.critic import (
 )
 from train.data import Batch, BatchSampler
 from train.discriminator import LatentDiscriminator
+from train.erasure import measure
 from train.graph import CapturedUpdate, Update
 from train.losses import (
     AdversaryTarget,
@@ -231,13 +232,9 @@ class FaderTask:
             update_bn((batch.images for batch in self._batches(sampler, batches)), fader.encoder)
         fader.eval()
         with torch.inference_mode():
-            seen_faces = 0
-            for part in torch.arange(len(sampler.faces)).split(sampler.batch_size):
-                seen_faces += len(part)
-                batch = sampler.faces.batch(part).to(self.accelerator.device)
-                code, label = map(self.schema.encode, (batch.values, batch.labels))
-                latent = fader.encoder(batch.images)
-                fader.erasure.gather(latent, code, label, len(part) / seen_faces)
+            faces = sampler.faces
+            parts = torch.arange(len(faces)).split(sampler.batch_size)
+            measure(fader.erasure, self.schema, faces, parts, lambda b: fader.encoder(b.images))
         if held != "decoder":
             shown = map(self._seen_in_training, self._batches(sampler, batches))
             update_bn(shown, _Decoding(fader, self.objective.latent_noise))
