@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -27,10 +28,10 @@ import torch
 import torch.nn.functional as F
 import yaml
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 
 from fader_demo.estimator import AttributeEstimator
-from fader_demo.model import Fader
+from fader_demo.model import Fader, LinearErasure
 from fader_demo.pretrained import load_model
 from train import command, evaluate
 from train.bootstrap import People
@@ -162,7 +163,7 @@ class Trial:
         fader = config.new_fader()
         fader.schema = ground.schema
         if not self.departures.erasure:
-            fader.erasure = Untouched()  # type: ignore[assignment]
+            fader.erasure = Untouched(math.prod(fader.latent_shape), fader.schema.code_size)
         if self.departures.latent == "raw":
             fader.encoder.blocks[-1] = fader.encoder.blocks[-1][:1]  # type: ignore[index]
         self.task = VariedTask(self, fader)
@@ -238,13 +239,13 @@ class VariedTask(FaderTask):
         return loss
 
 
-class Untouched(nn.Module):
+class Untouched(LinearErasure):
     """In the place of the erasure."""
 
     def forward(self, latent: Tensor, code: Tensor, label: Tensor | None = None) -> Tensor:
         return latent
 
-    def gather(self, latent: Tensor, code: Tensor, label: Tensor, weight: float) -> None:
+    def gather(self, latent: Tensor, code: Tensor, label: Tensor, weight: float | Tensor) -> None:
         """Nothing to gather."""
 
 
