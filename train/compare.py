@@ -240,13 +240,10 @@ class VariedTask(FaderTask):
 
 
 class Untouched(LinearErasure):
-    """In the place of the erasure."""
+    """In the place of the erasure: what is measured for it is not used."""
 
     def forward(self, latent: Tensor, code: Tensor, label: Tensor | None = None) -> Tensor:
         return latent
-
-    def gather(self, latent: Tensor, code: Tensor, label: Tensor, weight: float | Tensor) -> None:
-        """Nothing to gather."""
 
 
 def distance_correlation(a: Tensor, b: Tensor) -> Tensor:
