@@ -17,6 +17,7 @@ from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
 from train.data import PreparedFaces
 from train.estimation import EstimatorSettings
+from train.mirror import MirrorSettings
 from train.objective import Objective
 from train.trainer import CHECKPOINT, TrainerSettings
 
@@ -38,7 +39,8 @@ class Config:
 
     attributes: the schema (``AttributeSchema.to_config``). columns: see ``PreparedFaces``.
     model: arguments of ``Fader`` but the attributes. precision: "bf16" is "no" where the hardware
-    has none. judge: of edits, for ``train.evaluate``.
+    has none. mirror: what follows the Fader's training, see ``train.mirror``. judge: of edits, for
+    ``train.evaluate``.
     """
 
     attributes: list[dict[str, Any]]
@@ -46,6 +48,7 @@ class Config:
     model: dict[str, int] = field(default_factory=dict)
     precision: Literal["no", "bf16"] = "no"
     fader: FaderSettings = field(default_factory=FaderSettings)
+    mirror: MirrorSettings = field(default_factory=MirrorSettings)
     estimator: EstimatorSettings = field(default_factory=EstimatorSettings)
     judge: EstimatorSettings = field(default_factory=EstimatorSettings)
 

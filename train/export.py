@@ -50,11 +50,16 @@ def export(run: Run, folder: Path) -> int:
     run.read_values(estimator)
     logits = predict(estimator, run.validation)
     estimator.anchors.copy_(label_anchors(estimator.schema, logits, run.validation.labels))
-    fader_trainer, _, averaged = run.fader_trainer()
-    steps = fader_trainer.resume()
-    if not steps:
+    fader_trainer, fader_task, averaged = run.fader_trainer()
+    steps, all_steps = fader_trainer.resume(), fader_trainer.settings.steps
+    if not fader_trainer.checkpoint.exists() or steps < min(1, all_steps):
         raise CheckpointError(f"{run.folder} holds no trained Fader yet.")
-    fader = averaged()
+    if steps == all_steps and run.config.mirror.trainer.steps:
+        mirror_trainer, mirror_task = run.mirror_trainer(fader_task, averaged)
+        mirror_trainer.resume()
+        fader = mirror_task.averaged_fader()
+    else:
+        fader = averaged()
     erase_fitted(fader, run.train.thinned(LOOKED_AT_FACES))
     fader, estimator = fader.cpu(), estimator.cpu()
     run.validation.read_values(estimator, estimator.anchors)

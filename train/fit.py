@@ -1,4 +1,5 @@
-"""Trains a model: first the estimator that reads attributes off a face, then the Fader itself.
+"""Trains a model: first the estimator that reads attributes off a face, then the Fader itself, then
+what its decoder makes of mirror images (``train.mirror``).
 
     python -m train.fit --config train/configs/faces.yaml --data DIR --out runs/faces
 
@@ -21,17 +22,18 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader
 from fader_demo.pretrained import load_model
 from train import command
 from train.config import Config, ConfigError, FaderSettings
-from train.data import BatchSampler, PreparedFaces
+from train.data import Batch, BatchSampler, PreparedFaces
 from train.estimation import EstimatorEvaluation, EstimatorSettings, EstimatorTask
 from train.files import write_tensors
 from train.glasses import dark_glasses
+from train.mirror import MirrorTask, Pairs, PairSampler, fitted_pairs
 from train.objective import FaderTask
 from train.probe import Evaluation
 from train.regions import located
@@ -64,9 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @dataclass
 class Run:
-    """A configuration, its data, and the folder where both networks train, one by one.
+    """A configuration, its data, and the folder where its networks train, one by one.
 
-    start: the model whose weights both begin with, as far as they fit.
+    start: the model whose weights they begin with, as far as they fit.
     """
 
     config: Config
@@ -89,7 +91,8 @@ class Run:
 
     def fit(self) -> bool:
         """Trains what is not trained yet; False if it was asked to stop before the end."""
-        held = self.config.fader.objective.held != "neither"
+        settings = self.config.fader
+        held = settings.objective.held != "neither" or not settings.trainer.steps
         if (held or not self.config.estimator.trainer.steps) and not self.start:
             raise ConfigError(
                 "This configuration keeps parts of a trained model: name it with --start-from."
@@ -101,8 +104,13 @@ class Run:
         if estimator.fit() < estimator.settings.steps:
             return False
         self.read_values(task.averaged_estimator)
-        fader, _, _ = self.fader_trainer()
-        return fader.fit() >= fader.settings.steps
+        fader, fader_task, averaged = self.fader_trainer()
+        if fader.fit() < fader.settings.steps:
+            return False
+        if not self.config.mirror.trainer.steps:
+            return True
+        mirror, _ = self.mirror_trainer(fader_task, averaged)
+        return mirror.fit() >= mirror.settings.steps
 
     def close(self) -> None:
         """Ends what processes that train together share; all networks must have been let go.
@@ -113,7 +121,7 @@ class Run:
         gc.collect()
         self.accelerator.end_training()
 
-    def estimator_trainer(self) -> tuple[Trainer, EstimatorTask[AttributeEstimator]]:
+    def estimator_trainer(self) -> tuple[Trainer[Batch], EstimatorTask[AttributeEstimator]]:
         settings = self.config.estimator
         sampler = self._sampler(settings)
         estimator = self.config.new_estimator()
@@ -131,21 +139,16 @@ class Run:
         """
         splits = {"train": self.train, "validation": self.validation}
         kept, of = self.folder / "values.safetensors", _digest(estimator, *splits.values())
-        if values := _values_kept(kept, of):
+        if values := _kept(kept, of):
             for name, faces in splits.items():
                 faces.values = values[name]
             return
         self.accelerator.print("Reading attribute values off the faces ...")
         for faces in splits.values():
             faces.read_values(estimator)
-        if self.accelerator.is_main_process:
-            values = {name: faces.values for name, faces in splits.items()}
-            try:
-                write_tensors(kept, values, {"of": of})
-            except OSError as error:  # they are read again, then
-                print(f"The values could not be kept: {error}")
+        self._keep(kept, {name: faces.values for name, faces in splits.items()}, of)
 
-    def fader_trainer(self) -> tuple[Trainer, FaderTask, Callable[[], Fader]]:
+    def fader_trainer(self) -> tuple[Trainer[Batch], FaderTask, Callable[[], Fader]]:
         """The trainer, its task, and what makes the averaged model of the moment."""
         settings = self.config.fader
         sampler = self._sampler(settings, dark_glasses(self.train))
@@ -164,6 +167,40 @@ class Run:
         trainer = Trainer(task, sampler, folder, settings.trainer, self.accelerator, [callback])
         return trainer, task, averaged
 
+    def mirror_trainer(
+        self, trained: FaderTask, averaged: Callable[[], Fader]
+    ) -> tuple[Trainer[Pairs], MirrorTask]:
+        """What follows on ``fader_trainer``, of whose trained task and averaged model it is made.
+
+        Latents take minutes to be fitted, so they are kept for when the run goes on, with the model
+        that they belong to.
+        """
+        settings, accelerator = self.config.mirror, self.accelerator
+        folder, faces = self.folder / "mirror", self.train.thinned(settings.faces)
+        kept, of = folder / "latents.safetensors", _digest(trained.average, faces)
+        if tensors := _kept(kept, of):
+            latents, fader = tensors.pop("latents").to(accelerator.device), trained.average
+            fader.load_state_dict(tensors)
+        else:
+            fader = averaged()
+            latents = fitted_pairs(fader, faces)
+            self._keep(kept, {"latents": latents, **fader.state_dict()}, of)
+        sampler = PairSampler(
+            faces, latents, settings, accelerator.process_index, accelerator.num_processes
+        )
+        task = MirrorTask(fader.eval(), settings, accelerator)
+        probed = self.train.thinned(PROBED_FACES)
+        callback = Evaluation(task.averaged_fader, probed, self.validation)
+        return Trainer(task, sampler, folder, settings.trainer, accelerator, [callback]), task
+
+    def _keep(self, path: Path, tensors: dict[str, Tensor], of: str) -> None:
+        if self.accelerator.is_main_process:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                write_tensors(path, tensors, {"of": of})
+            except OSError as error:  # they are made again, then
+                print(f"{path.name} could not be written: {error}")
+
     def _sampler(
         self, settings: EstimatorSettings | FaderSettings, left_out: Tensor | None = None
     ) -> BatchSampler:
@@ -178,10 +215,10 @@ class Run:
         )
 
 
-def _digest(estimator: AttributeEstimator, *splits: PreparedFaces) -> str:
-    """Of what values depend on: the estimator's weights, and which faces it reads."""
+def _digest(network: nn.Module, *splits: PreparedFaces) -> str:
+    """Of what its results depend on: the network's weights, and which faces it is given."""
     digest = hashlib.sha256()
-    for tensor in estimator.state_dict().values():
+    for tensor in network.state_dict().values():
         digest.update(tensor.cpu().numpy().tobytes())
     for faces in splits:
         digest.update("\n".join(faces.ids).encode())
@@ -189,8 +226,8 @@ def _digest(estimator: AttributeEstimator, *splits: PreparedFaces) -> str:
     return digest.hexdigest()
 
 
-def _values_kept(path: Path, of: str) -> dict[str, Tensor]:
-    """What was read, by split; nothing if it was read by another estimator or off other faces."""
+def _kept(path: Path, of: str) -> dict[str, Tensor]:
+    """What was kept; nothing if it came of another network or of other faces."""
     try:
         with safe_open(str(path), "pt") as file:
             if (file.metadata() or {}).get("of") == of:

@@ -227,6 +227,7 @@ class FaderTask:
         of what the encoder gives with its own. What is erased in between is taken from the
         sampler's faces as they are, since a latent has thousands of numbers to fit.
         """
+        torch.manual_seed(sampler.seed)  # noise and edits alike, whenever this is asked for
         fader, held = self.average, self.objective.held
         if held != "encoder":
             update_bn((batch.images for batch in self._batches(sampler, batches)), fader.encoder)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from train.data import Batch
 from train.files import write_tensors
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -32,13 +31,16 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be resumed from; the message says why and what to do."""
 
 
-class Task(Protocol):
+Given = TypeVar("Given", contravariant=True)
+
+
+class Task(Protocol[Given]):
     """What is trained. Everything in ``modules`` and ``optimizers`` goes into the checkpoint."""
 
     modules: dict[str, nn.Module]
     optimizers: dict[str, Any]
 
-    def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
+    def step(self, batch: Given, step: int) -> dict[str, Tensor]:
         """One update of every network; returns scalars to log."""
         ...
 
@@ -57,7 +59,7 @@ class TrainerSettings:
     evaluate_every: int = 2_000
 
 
-class Trainer:
+class Trainer(Generic[Given]):
     """Runs a task to ``settings.steps``, from its last checkpoint in ``folder`` if there is one.
 
     Every step draws its batch and its random numbers from (seed, step), so an interrupted run
@@ -66,8 +68,8 @@ class Trainer:
 
     def __init__(
         self,
-        task: Task,
-        batch_of: Callable[[int], Batch],
+        task: Task[Given],
+        batch_of: Callable[[int], Given],
         folder: Path,
         settings: TrainerSettings,
         accelerator: Accelerator,
