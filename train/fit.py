@@ -21,6 +21,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
@@ -178,17 +179,18 @@ class Run:
         settings, accelerator = self.config.mirror, self.accelerator
         folder, faces = self.folder / "mirror", self.train.thinned(settings.faces)
         kept, of = folder / "latents.safetensors", _digest(trained.average, faces)
-        if tensors := _kept(kept, of):
-            latents, fader = tensors.pop("latents").to(accelerator.device), trained.average
-            fader.load_state_dict(tensors)
-        else:
+        tensors = _kept(kept, of)
+        if not tensors:
             fader = averaged()
-            latents = fitted_pairs(fader, faces)
-            self._keep(kept, {"latents": latents, **fader.state_dict()}, of)
+            made = {"latents": fitted_pairs(fader, faces), **fader.state_dict()}
+            tensors = broadcast(made)  # statistics are of each process's own part of the batches
+            self._keep(kept, tensors, of)
+        latents = tensors.pop("latents").to(accelerator.device)
+        trained.average.load_state_dict(tensors)
         sampler = PairSampler(
             faces, latents, settings, accelerator.process_index, accelerator.num_processes
         )
-        task = MirrorTask(fader.eval(), settings, accelerator)
+        task = MirrorTask(trained.average.eval(), settings, accelerator)
         probed = self.train.thinned(PROBED_FACES)
         callback = Evaluation(task.averaged_fader, probed, self.validation)
         return Trainer(task, sampler, folder, settings.trainer, accelerator, [callback]), task

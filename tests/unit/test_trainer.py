@@ -302,6 +302,7 @@ def test_a_half_that_is_held_stays_as_it_is_while_the_other_learns(
 def test_two_processes_train_the_same_weights(config: dict, prepared: Path, tmp_path: Path) -> None:
     """Over gloo; the mean of the processes' gradients moves both alike, so one file serves."""
     config["fader"]["trainer"]["evaluate_every"] = 12
+    config["mirror"] = {"faces": 24, "batch_size": 8, "trainer": {"steps": 4, "log_every": 2}}
     path, run = write_config(config, tmp_path), tmp_path / "run"
     script = tmp_path / "both.py"
     script.write_text(
@@ -312,9 +313,13 @@ def test_two_processes_train_the_same_weights(config: dict, prepared: Path, tmp_
         "def trained(run):\n"
         "    estimator, task = run.estimator_trainer(); estimator.fit()\n"
         "    run.read_values(task.averaged_estimator)\n"
-        "    trainer, task, _ = run.fader_trainer(); trainer.fit()\n"
-        "    return [sum(p.double().sum().item() for p in m.parameters())\n"
-        "            for m in map(task.modules.get, ('fader', 'discriminator', 'average'))]\n"
+        "    trainer, task, averaged = run.fader_trainer(); trainer.fit()\n"
+        "    networks = map(task.modules.get, ('fader', 'discriminator', 'average'))\n"
+        "    weights = [[*network.parameters()] for network in networks]\n"
+        "    trainer, task = run.mirror_trainer(task, averaged); trainer.fit()\n"
+        "    networks = (*task.modules.values(), task.trained)\n"
+        "    weights += [network.state_dict().values() for network in networks]\n"
+        "    return [sum(t.double().sum().item() for t in tensors) for tensors in weights]\n"
         "run = Run.open(*map(Path, sys.argv[1:4]))\n"
         "assert run.accelerator.num_processes == 2\n"
         "both = gather_object([trained(run)])\n"
