@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 import yaml
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
 from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader, LinearErasure
@@ -37,7 +37,6 @@ from train import command, evaluate
 from train.bootstrap import People
 from train.config import Config, ConfigError, build, merged, read_settings
 from train.data import BatchSampler, PreparedFaces, encode
-from train.discriminator import LatentDiscriminator
 from train.edits import DIRECTIONS, Edits
 from train.judge import Judge, trained_judge
 from train.objective import FaderTask
@@ -61,8 +60,10 @@ class Departures:
     erasure: whether what is linear in the code is taken from the latent. values: what the decoder
     is told. loss: of reconstruction; "features" adds that of the estimator's first two blocks.
     latent: "raw" leaves out its normalisation. restart: the discriminator starts anew every so
-    many steps. distance_correlation: weight, beside the discriminator's, of the distance
-    correlation of latent and labels (Szekely et al. 2007, arXiv 0803.4101).
+    many steps. discriminators: how many there are, each on its own; the mean of their losses is
+    taken.
+    distance_correlation: weight, beside the discriminator's, of the distance correlation of latent
+    and labels (Szekely et al. 2007, arXiv 0803.4101).
     """
 
     erasure: bool = True
@@ -70,6 +71,7 @@ class Departures:
     loss: Literal["l2", "l1", "features"] = "l2"
     latent: Literal["normalised", "raw"] = "normalised"
     restart: int = 0
+    discriminators: int = 1
     distance_correlation: float = 0.0
 
 
@@ -205,8 +207,8 @@ class VariedTask(FaderTask):
 
     def __init__(self, trial: Trial, fader: Fader) -> None:
         objective, ground = trial.config.fader.objective, trial.ground
-        super().__init__(fader, objective, trial.sampler.prior, ground.accelerator)
         self.departures = trial.departures
+        super().__init__(fader, objective, trial.sampler.prior, ground.accelerator)
         self.features = ground.estimator.blocks[:2].eval().requires_grad_(False)
         self.updates = 0
 
@@ -221,22 +223,30 @@ class VariedTask(FaderTask):
     def _update_discriminator(self, latent: Tensor, target: Tensor) -> Tensor:
         self.updates += 1
         if self.departures.restart and self.updates % self.departures.restart == 0:
-            fader, objective = self.accelerator.unwrap_model(self.fader), self.objective
-            fresh = LatentDiscriminator(
-                self.schema,
-                fader.latent_shape,
-                objective.discriminator_width,
-                objective.discriminator_dropout,
-            )
+            fresh = self._new_discriminator(self.accelerator.unwrap_model(self.fader))
             self.modules["discriminator"].load_state_dict(fresh.state_dict())
             self.optimizers["discriminator"].state.clear()
-        return super()._update_discriminator(latent, target)
+        return super()._update_discriminator(latent, self._for_each(target))
+
+    def _new_discriminator(self, fader: Fader) -> nn.Module:
+        new, count = super()._new_discriminator, self.departures.discriminators
+        return _Several(new(fader) for _ in range(count))
+
+    def _for_each(self, target: Tensor) -> Tensor:
+        return target.repeat(self.departures.discriminators, 1)
 
     def _adversarial_loss(self, latent: Tensor, target: Tensor) -> Tensor:
-        loss = super()._adversarial_loss(latent, target)
+        loss = super()._adversarial_loss(latent, self._for_each(target))
         if weight := self.departures.distance_correlation:
             loss = loss + weight * distance_correlation(latent.flatten(1).float(), target)
         return loss
+
+
+class _Several(nn.ModuleList):
+    """Latent (N, C, h, w) -> logits of all discriminators, one after the other."""
+
+    def forward(self, latent: Tensor) -> Tensor:
+        return torch.cat([discriminator(latent) for discriminator in self])
 
 
 class Untouched(LinearErasure):

@@ -141,12 +141,7 @@ class FaderTask:
         self._average_in = get_ema_multi_avg_fn(objective.average_decay)
         networks: dict[str, nn.Module] = {"fader": fader}
         if objective.lambda_e:
-            networks["discriminator"] = LatentDiscriminator(
-                fader.schema,
-                fader.latent_shape,
-                objective.discriminator_width,
-                objective.discriminator_dropout,
-            )
+            networks["discriminator"] = self._new_discriminator(fader)
         if objective.guidance.weight:
             width = objective.guidance.critic_width
             networks["critic"] = Critic(self.schema, fader.image_size, width)
@@ -252,6 +247,10 @@ class FaderTask:
             pace = PhotoCritic.PACE if name == "photo_critic" else 1
             for group in optimizer.param_groups:
                 group["lr"].fill_(pace * self.objective.learning_rate_at(step))
+
+    def _new_discriminator(self, fader: Fader) -> nn.Module:
+        width, dropout = self.objective.discriminator_width, self.objective.discriminator_dropout
+        return LatentDiscriminator(fader.schema, fader.latent_shape, width, dropout)
 
     def _adam(self, module: nn.Module) -> torch.optim.Adam:
         return torch.optim.Adam(

@@ -25,6 +25,7 @@ VARIANTS = [
             "loss": "features",
             "latent": "raw",
             "restart": 2,
+            "discriminators": 2,
             "distance_correlation": 1.0,
         },
     },
