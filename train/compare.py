@@ -61,9 +61,8 @@ class Departures:
     is told. loss: of reconstruction; "features" adds that of the estimator's first two blocks.
     latent: "raw" leaves out its normalisation. restart: the discriminator starts anew every so
     many steps. discriminators: how many there are, each on its own; the mean of their losses is
-    taken.
-    distance_correlation: weight, beside the discriminator's, of the distance correlation of latent
-    and labels (Szekely et al. 2007, arXiv 0803.4101).
+    taken. distance_correlation: weight, beside the discriminator's, of the distance correlation of
+    latent and labels (Szekely et al. 2007, arXiv 0803.4101).
     """
 
     erasure: bool = True
