@@ -142,6 +142,11 @@ class Attribute:
         return min(low, one - down * (one - low)), max(high, zero + up * (high - zero))
 
     @property
+    def ends(self) -> tuple[float, float]:
+        """The first and the last value that can be chosen: the slider's ends, or choices."""
+        return (0.0, len(self.choices) - 1.0) if self.kind == "categorical" else self.slider
+
+    @property
     def code_size(self) -> int:
         """Numbers this attribute takes in the decoder's code."""
         return len(self.choices) if self.kind == "categorical" else 2

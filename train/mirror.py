@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from fader_demo.attributes import AttributeSchema
 from fader_demo.inversion import fit
-from fader_demo.model import Decoder, Fader
+from fader_demo.model import Fader
 from train.data import PreparedFaces
 from train.trainer import TrainerSettings
 
@@ -130,20 +130,19 @@ class MirrorTask:
         self.trained = fader.requires_grad_(False)
         self.schema = fader.schema.to(accelerator.device)
         decoder = copy.deepcopy(fader.decoder).requires_grad_(True)
-        average = AveragedModel(decoder, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE_DECAY))
+        self.average = AveragedModel(decoder, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE_DECAY))
         optimizer = torch.optim.Adam(
             decoder.parameters(), settings.learning_rate, betas=(0.9, 0.99), fused=True
         )
         self.decoder, optimizer = accelerator.prepare(decoder, optimizer)
-        self.average = average
-        self.modules: dict[str, nn.Module] = {"decoder": self.decoder, "average": average}
+        self.modules: dict[str, nn.Module] = {"decoder": self.decoder, "average": self.average}
         self.optimizers: dict[str, Any] = {"decoder": optimizer}
 
     def averaged_fader(self) -> Fader:
         """The Fader with the averaged weights of the decoder of the moment."""
         fader = copy.deepcopy(self.trained)
-        fader.decoder = cast(Decoder, copy.deepcopy(self.average.module)).requires_grad_(False)
-        return fader.eval()
+        fader.decoder.load_state_dict(self.average.module.state_dict())
+        return fader
 
     def step(self, pairs: Pairs, step: int) -> dict[str, Tensor]:
         optimizer = self.optimizers["decoder"]
@@ -186,8 +185,7 @@ def random_moves(schema: AttributeSchema, values: Tensor) -> Tensor:
     Moves end anywhere between where a slider stands and an end of it, mostly the farther one: the
     farther, the more often, for there is more to draw.
     """
-    ends = [(0.0, len(a.choices) - 1.0) if a.kind == "categorical" else a.slider for a in schema]
-    low, high = torch.tensor(ends, device=values.device).T
+    low, high = torch.tensor([attribute.ends for attribute in schema], device=values.device).T
     far_is_low = values - low > high - values
     nearer = torch.rand_like(values) < NEARER_END
     end = torch.where(far_is_low ^ nearer, low, high)

@@ -111,9 +111,7 @@ class Evaluation:
 def slider_ends(schema: AttributeSchema, start: Tensor) -> Iterator[Tensor]:
     """Values (N, attributes) with each attribute in turn at the two ends of its slider."""
     for index, attribute in enumerate(schema):
-        last = float(len(attribute.choices) - 1)
-        ends = (0.0, last) if attribute.kind == "categorical" else attribute.slider
-        for end in ends:
+        for end in attribute.ends:
             values = start.clone()
             values[:, index] = end
             yield values
