@@ -34,7 +34,7 @@ from train.data import Batch, BatchSampler, PreparedFaces
 from train.estimation import EstimatorEvaluation, EstimatorSettings, EstimatorTask
 from train.files import write_tensors
 from train.glasses import dark_glasses
-from train.mirror import MirrorTask, Pairs, PairSampler, fitted_pairs
+from train.mirror import MirrorTask, Viewed, ViewSampler, fitted_views
 from train.objective import FaderTask
 from train.probe import Evaluation
 from train.regions import located
@@ -170,7 +170,7 @@ class Run:
 
     def mirror_trainer(
         self, trained: FaderTask, averaged: Callable[[], Fader]
-    ) -> tuple[Trainer[Pairs], MirrorTask]:
+    ) -> tuple[Trainer[Viewed], MirrorTask]:
         """What follows on ``fader_trainer``, of whose trained task and averaged model it is made.
 
         Latents take minutes to be fitted, so they are kept for when the run goes on, with the model
@@ -178,16 +178,17 @@ class Run:
         """
         settings, accelerator = self.config.mirror, self.accelerator
         folder, faces = self.folder / "mirror", self.train.thinned(settings.faces)
-        kept, of = folder / "latents.safetensors", _digest(trained.average, faces)
+        views = settings.views(faces.schema)
+        kept, of = folder / "latents.safetensors", f"{_digest(trained.average, faces)} {views}"
         tensors = _kept(kept, of)
         if not tensors:
             fader = averaged()
-            made = {"latents": fitted_pairs(fader, faces), **fader.state_dict()}
+            made = {"latents": fitted_views(fader, faces, views), **fader.state_dict()}
             tensors = broadcast(made)  # statistics are of each process's own part of the batches
             self._keep(kept, tensors, of)
         latents = tensors.pop("latents").to(accelerator.device)
         trained.average.load_state_dict(tensors)
-        sampler = PairSampler(
+        sampler = ViewSampler(
             faces, latents, settings, accelerator.process_index, accelerator.num_processes
         )
         task = MirrorTask(trained.average.eval(), settings, accelerator)

@@ -1,15 +1,19 @@
-"""A decoder learns to draw the mean of its edits of a face and of the face's mirror image.
+"""A decoder learns to draw the mean of its edits of several views of a face.
 
 The dots and weaves that a decoder draws are its own: of a face and of its mirror image it draws
 others, in the mean of both edits few of them are left. To draw two at every move of a slider would
 take twice as long; one decoder learns it, from the decoder that it was and with no critic (a
 self-distillation over augmentations, as Radosavovic et al. 2018, arXiv 1712.04440, have it for
 detection). Latents stay as they are.
+
+Hair, whose every strand may lie elsewhere, gains more from views that are moved by some pixels
+besides. A mouth or an eye would be fainter: a decoder knows aligned faces alone.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,15 +46,57 @@ FIT_BATCH = 64
 
 
 @dataclass(frozen=True)
+class View:
+    """A face seen again. down, right: how far it is moved, over the picture's side. mirrored: then
+    it is turned round.
+    """
+
+    down: float = 0.0
+    right: float = 0.0
+    mirrored: bool = False
+
+    def of(self, images: Tensor) -> Tensor:
+        """Images (N, C, S, S) -> the same, seen so; what comes in repeats the edge."""
+        size = images.shape[3]
+        lines = torch.arange(size, device=images.device)
+        rows, columns = (
+            (lines - round(move * size)).clamp(0, size - 1) for move in (self.down, self.right)
+        )
+        moved = images[:, :, rows][:, :, :, columns]
+        return moved.flip(3) if self.mirrored else moved
+
+    def undone(self, pictures: Tensor) -> Tensor:
+        """Pictures (N, C, S, S) seen so -> as they lay before, 0 where there was nothing to see."""
+        down, right = (round(move * pictures.shape[3]) for move in (self.down, self.right))
+        turned = pictures.flip(3) if self.mirrored else pictures
+        return F.pad(turned, (-right, right, -down, down))
+
+
+MIRRORED = (View(), View(mirrored=True))
+"""A face, and its mirror image."""
+MOVED = tuple(
+    View(down, right, mirrored)
+    for down, right in ((0.04, -0.024), (-0.04, 0.024))
+    for mirrored in (False, True)
+)
+
+
+@dataclass(frozen=True)
 class MirrorSettings:
     """faces: of the training's, whose latents are fitted. batch_size: faces a step, each with its
-    mirror image. With 0 steps, as by default, a decoder is left as it was trained.
+    mirror image. moved: attributes, of those that the model has, whose edits are the mean over
+    moved views too. With 0 steps, as by default, a decoder is left as it was trained.
     """
 
     faces: int = 3_000
+    moved: list[str] = field(default_factory=list)
     batch_size: int = 24
     learning_rate: float = 2e-4
     trainer: TrainerSettings = field(default_factory=lambda: TrainerSettings(steps=0))
+
+    def views(self, schema: AttributeSchema) -> tuple[View, ...]:
+        """A face and its mirror image, and moved ones if an attribute of the model wants them."""
+        return (*MIRRORED, *MOVED) if {*self.moved} & {*schema.names} else MIRRORED
 
     def learning_rate_at(self, step: int) -> float:
         progress = step / max(1, self.trainer.steps)
@@ -58,32 +104,32 @@ class MirrorSettings:
         return self.learning_rate * min(1, (step + 1) / WARM_UP, 1 - (1 - FINAL_RATE) * fallen)
 
 
-def fitted_pairs(fader: Fader, faces: PreparedFaces) -> Tensor:
-    """Latents (2, N, C, h, w) of the faces and of their mirror images, as an editor has them.
+def fitted_views(fader: Fader, faces: PreparedFaces, views: Sequence[View]) -> Tensor:
+    """Latents (views, N, C, h, w) of the faces in each view, as an editor has them.
 
-    They are fitted, which takes a CPU some 0.2 s for each pair, and erased, with moments measured
-    on themselves, which are left in ``fader.fitted_erasure``. The Fader must be in eval mode.
+    They are fitted, which takes a CPU some 0.1 s for each, and erased, with moments measured on
+    themselves, which are left in ``fader.fitted_erasure``. The Fader must be in eval mode.
     """
     device = next(fader.parameters()).device
     fitted: list[Tensor] = []
     for part in tqdm(torch.arange(len(faces)).split(FIT_BATCH), "Fitting latents", unit="batch"):
         batch = faces.batch(part).to(device)
-        both = torch.cat([batch.images, batch.images.flip(3)])
-        latents = fit(fader, both, batch.values.repeat(2, 1))
-        fitted.append(torch.stack(latents.chunk(2)))
+        seen = (view.of(batch.images) for view in views)
+        fitted.append(torch.stack([fit(fader, images, batch.values) for images in seen]))
     latents = torch.cat(fitted, 1).flatten(0, 1)
     code, label = (
-        fader.schema.encode(table.to(device)).repeat(2, 1) for table in (faces.values, faces.labels)
+        fader.schema.encode(table.to(device)).repeat(len(views), 1)
+        for table in (faces.values, faces.labels)
     )
     with torch.no_grad():
         fader.fitted_erasure.gather(latents, code, label, 1.0)
-        return torch.stack(fader.fitted_erasure(latents, code).chunk(2))
+        return fader.fitted_erasure(latents, code).unflatten(0, (len(views), len(faces)))
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """latents: (2, N, C, h, w), of faces and of their mirror images. values: (N, attributes), of
-    either. images: (n, 3, S, S) in [-1, 1], the photos of the first n faces.
+class Viewed:
+    """Some faces. latents: (views, N, C, h, w). values: (N, attributes), in any view. images:
+    (n, 3, S, S) in [-1, 1], the photos of the first n of them.
     """
 
     latents: Tensor
@@ -91,8 +137,8 @@ class Pairs:
     images: Tensor
 
 
-class PairSampler:
-    """Pairs by step number, as ``BatchSampler`` has batches."""
+class ViewSampler:
+    """Faces by step number, as ``BatchSampler`` has batches."""
 
     def __init__(
         self,
@@ -108,13 +154,13 @@ class PairSampler:
         self.seed = settings.trainer.seed
         self.part = slice(rank, None, processes)
 
-    def __call__(self, step: int) -> Pairs:
+    def __call__(self, step: int) -> Viewed:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         chosen = torch.randint(len(self.faces), (self.batch_size,), generator=generator)[self.part]
         device = self.latents.device
         batch = self.faces.batch(chosen[: max(1, len(chosen) // 4)])
         values = self.faces.values[chosen].to(device)
-        return Pairs(self.latents[:, chosen.to(device)], values, batch.images.to(device))
+        return Viewed(self.latents[:, chosen.to(device)], values, batch.images.to(device))
 
 
 class MirrorTask:
@@ -129,6 +175,9 @@ class MirrorTask:
         self.accelerator = accelerator
         self.trained = fader.requires_grad_(False)
         self.schema = fader.schema.to(accelerator.device)
+        moved = [attribute.name in settings.moved for attribute in fader.schema]
+        self.moved = torch.tensor(moved, device=accelerator.device)
+        self.views = settings.views(fader.schema)
         decoder = copy.deepcopy(fader.decoder).requires_grad_(True)
         self.average = AveragedModel(decoder, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE_DECAY))
         optimizer = torch.optim.Adam(
@@ -144,18 +193,19 @@ class MirrorTask:
         fader.decoder.load_state_dict(self.average.module.state_dict())
         return fader
 
-    def step(self, pairs: Pairs, step: int) -> dict[str, Tensor]:
+    def step(self, faces: Viewed, step: int) -> dict[str, Tensor]:
         optimizer = self.optimizers["decoder"]
         for group in optimizer.param_groups:
             group["lr"] = self.settings.learning_rate_at(step)
-        shown = len(pairs.images)
-        told = self.schema.encode(random_moves(self.schema, pairs.values)).repeat(2, 1)
-        own = self.schema.encode(pairs.values[:shown]).repeat(2, 1)
-        latents = pairs.latents.flatten(0, 1)
-        edits = mirrored_mean(self.trained.decoder(latents, told))
-        photos = torch.cat([pairs.images, pairs.images.flip(3)])
+        shown = len(faces.images)
+        told = random_moves(self.schema, faces.values)
+        edits = self.mean_edits(faces, told)
+        told = self.schema.encode(told).repeat(2, 1)
+        own = self.schema.encode(faces.values[:shown]).repeat(2, 1)
+        pairs = faces.latents[:2]
+        latents, unedited = pairs.flatten(0, 1), pairs[:, :shown].flatten(0, 1)
+        photos = torch.cat([faces.images, faces.images.flip(3)])
         noisy = latents + LATENT_NOISE * torch.randn_like(latents)
-        unedited = pairs.latents[:, :shown].flatten(0, 1)
         drawn = self.decoder(torch.cat([noisy, unedited]), torch.cat([told, own])).float()
         of_edits, of_photos = drawn.split([len(edits), len(photos)])
         logged = {
@@ -169,14 +219,33 @@ class MirrorTask:
         self.average.update_parameters(self.accelerator.unwrap_model(self.decoder))
         return logged
 
+    def mean_edits(self, faces: Viewed, told: Tensor) -> Tensor:
+        """What is to be drawn of the faces and of their mirror images at values (N, attributes):
+        (2N, 3, S, S).
+        """
+        kept = torch.where(self.moved, faces.values, told)
+        mean = mean_over(MIRRORED, self._drawn(faces.latents[:2], kept))
+        rows = (told != kept).any(1)
+        if rows.any():
+            latents = faces.latents[:, rows]
+            change = self._drawn(latents, told[rows]) - self._drawn(latents, kept[rows])
+            mean[rows] += mean_over(self.views, change)
+        return torch.cat([mean, mean.flip(3)])
 
-def mirrored_mean(pictures: Tensor) -> Tensor:
-    """Pictures (2N, 3, S, S), of N faces and of their mirror images -> the mean of a face's two,
-    for either the right way round: (2N, 3, S, S).
+    def _drawn(self, latents: Tensor, values: Tensor) -> Tensor:
+        """Latents (views, N, C, h, w), values (N, attributes) -> (views, N, 3, S, S)."""
+        code = self.schema.encode(values).repeat(len(latents), 1)
+        return self.trained.decoder(latents.flatten(0, 1), code).unflatten(0, latents.shape[:2])
+
+
+def mean_over(views: Sequence[View], pictures: Tensor) -> Tensor:
+    """Pictures (views, N, 3, S, S) -> their mean (N, 3, S, S), each as it lay before it was seen
+    so; near the edges over those views that show them.
     """
-    drawn, mirrored = pictures.chunk(2)
-    mean = (drawn + mirrored.flip(3)) / 2
-    return torch.cat([mean, mean.flip(3)])
+    pairs = [*zip(views, pictures, strict=True)]
+    drawn = torch.stack([view.undone(picture) for view, picture in pairs])
+    seen = torch.stack([view.undone(torch.ones_like(picture[:1, :1])) for view, picture in pairs])
+    return drawn.sum(0) / seen.sum(0)
 
 
 def random_moves(schema: AttributeSchema, values: Tensor) -> Tensor:

@@ -22,11 +22,15 @@ from train import export, fit, mirror
 from train.data import PreparedFaces
 from train.fit import Run
 from train.mirror import (
+    MIRRORED,
+    MOVED,
     MirrorSettings,
     MirrorTask,
-    PairSampler,
-    fitted_pairs,
-    mirrored_mean,
+    View,
+    Viewed,
+    ViewSampler,
+    fitted_views,
+    mean_over,
     random_moves,
 )
 from train.trainer import CHECKPOINT, Trainer, TrainerSettings
@@ -72,12 +76,62 @@ def disagreement(fader: Fader, latents: Tensor, told: Tensor) -> float:
     return (of_faces - of_mirrored.flip(3)).square().mean().item()
 
 
-def test_the_mean_is_the_same_face_the_right_way_round_for_either() -> None:
-    pictures = torch.randn(6, 3, 4, 4)
-    one, other = mirrored_mean(pictures).chunk(2)
-    assert torch.equal(one, other.flip(3))
-    assert torch.allclose(one, (pictures[:3] + pictures[3:].flip(3)) / 2)
-    assert torch.equal(mirrored_mean(mirrored_mean(pictures)), mirrored_mean(pictures))
+@pytest.mark.parametrize("view", [*MIRRORED, *MOVED])
+def test_a_view_undone_is_the_picture_where_it_was_seen(view: View) -> None:
+    pictures = 1 + torch.rand(2, 3, 32, 32)
+    undone = view.undone(view.of(pictures))
+    seen = undone != 0
+    assert torch.equal(undone[seen], pictures[seen])
+    assert seen.float().mean() == (1 if view in MIRRORED else pytest.approx(31**2 / 32**2))
+
+
+def test_a_face_is_moved_and_turned_round() -> None:
+    picture = torch.zeros(1, 1, 4, 4)
+    picture[0, 0, 1, 1] = 1
+    assert View(0.25, 0.25).of(picture)[0, 0, 2, 2] == 1
+    assert View(0.25, 0.25, mirrored=True).of(picture)[0, 0, 2, 1] == 1
+
+
+def test_the_mean_over_views_is_of_pictures_as_they_lay() -> None:
+    pictures = torch.rand(2, 3, 64, 64)
+    views = (*MIRRORED, *MOVED)
+    assert torch.allclose(mean_over(views, torch.stack([v.of(pictures) for v in views])), pictures)
+    drawn = torch.randn(2, 6, 3, 4, 4)
+    assert torch.allclose(mean_over(MIRRORED, drawn), (drawn[0] + drawn[1].flip(3)) / 2)
+
+
+def test_only_the_edits_of_some_attributes_are_the_mean_over_moved_views(
+    fader: Fader, faces: PreparedFaces
+) -> None:
+    wanted = dataclasses.replace(settings(1), moved=["Beard", "Not_An_Attribute"])
+    views = wanted.views(fader.schema)
+    assert views == (*MIRRORED, *MOVED)
+    latents, values = torch.randn(len(views), 3, *fader.latent_shape), faces.values[:3]
+    shown = Viewed(latents, values, faces.batch(torch.arange(1)).images)
+    smile, beard = (fader.schema.names.index(name) for name in ("Smiling", "Beard"))
+    told = values.clone()
+    told[0, smile] = 1 - told[0, smile]
+    told[1, beard] = 1 - told[1, beard]
+
+    def drawn(told: Tensor) -> Tensor:
+        with torch.no_grad():
+            return torch.stack([fader.decode(latent, told) for latent in latents])
+
+    task = MirrorTask(fader, wanted, Accelerator())
+    edits, mirrored = task.mean_edits(shown, told).chunk(2)
+    assert torch.equal(edits, mirrored.flip(3))
+    of_pair = mean_over(MIRRORED, drawn(told)[:2])
+    assert torch.allclose(edits[[0, 2]], of_pair[[0, 2]], atol=1e-5)
+    change = mean_over(views, drawn(told) - drawn(values))
+    expected = mean_over(MIRRORED, drawn(values)[:2]) + change
+    assert torch.allclose(edits[1], expected[1], atol=1e-5)
+    assert not torch.allclose(edits[1], of_pair[1], atol=1e-3)
+
+
+def test_no_moved_view_is_fitted_for_a_model_without_those_attributes(fader: Fader) -> None:
+    assert settings(1).views(fader.schema) == MIRRORED
+    other = dataclasses.replace(settings(1), moved=["Blond_Hair"])
+    assert other.views(fader.schema) == MIRRORED
 
 
 def test_moves_stay_between_start_and_the_ends_of_sliders() -> None:
@@ -104,19 +158,20 @@ def test_moves_stay_between_start_and_the_ends_of_sliders() -> None:
     assert of_way.mean() == pytest.approx(2 / 3, abs=0.03)
 
 
-def test_pairs_are_latents_of_faces_and_of_their_mirror_images_less_their_labels(
+def test_what_is_fitted_are_latents_of_faces_in_every_view_less_their_labels(
     fader: Fader, faces: PreparedFaces
 ) -> None:
-    pairs = fitted_pairs(fader, faces)
-    assert pairs.shape == (2, 48, *fader.latent_shape)
+    views = (*MIRRORED, MOVED[0])
+    seen = fitted_views(fader, faces, views)
+    assert seen.shape == (3, 48, *fader.latent_shape)
     batch = faces.batch(torch.arange(2))
     code = fader.schema.encode(batch.values)
-    for latents, images in zip(pairs, (batch.images, batch.images.flip(3)), strict=True):
-        fitted = fit_latent(fader, images, batch.values)
+    for latents, view in zip(seen, views, strict=True):
+        fitted = fit_latent(fader, view.of(batch.images), batch.values)
         with torch.no_grad():
             assert torch.allclose(latents[:2], fader.fitted_erasure(fitted, code), atol=1e-4)
-    flat = pairs.flatten(2).flatten(0, 1)
-    labels = faces.labels.repeat(2, 1)
+    flat = seen.flatten(2).flatten(0, 1)
+    labels = faces.labels.repeat(3, 1)
     covariance = (flat - flat.mean(0)).T @ (labels - labels.mean(0)) / len(flat)
     assert covariance.abs().max() < 0.01 * flat.std()
 
@@ -127,24 +182,21 @@ def test_edits_of_a_face_and_of_its_mirror_image_come_to_agree(
     with torch.no_grad():  # bold pictures, which are none of the photos
         fader.decoder.upsamples[-1].conv.weight.mul_(10)
     monkeypatch.setattr(mirror, "RECONSTRUCTION", 0)
-    latents = fitted_pairs(fader, faces)
+    latents = fitted_views(fader, faces, MIRRORED)
     before = {name: tensor.clone() for name, tensor in fader.state_dict().items()}
     told = 1 - faces.values
     with torch.no_grad():
-        mean = mirrored_mean(torch.cat([fader.decode(latent, told) for latent in latents]))
+        mean = mean_over(MIRRORED, torch.stack([fader.decode(z, told) for z in latents]))
     wanted = settings(steps=200)
     task = MirrorTask(fader, wanted, Accelerator())
     trainer = Trainer(
-        task, PairSampler(faces, latents, wanted), tmp_path, wanted.trainer, Accelerator()
+        task, ViewSampler(faces, latents, wanted), tmp_path, wanted.trainer, Accelerator()
     )
     assert trainer.fit() == 200
     learned = task.averaged_fader()
     assert disagreement(learned, latents, told) < 0.5 * disagreement(fader, latents, told)
     with torch.no_grad():
-        drawn, drawn_before = (
-            torch.cat([each.decode(latent, told) for latent in latents])
-            for each in (learned, fader)
-        )
+        drawn, drawn_before = (each.decode(latents[0], told) for each in (learned, fader))
     assert (drawn - mean).square().mean() < (drawn_before - mean).square().mean()
     after = learned.state_dict()
     changed = {name for name in after if not torch.equal(after[name], before[name])}
@@ -183,7 +235,7 @@ def test_a_run_that_was_stopped_goes_on_exactly_and_fits_no_latent_again(
     def again(*arguments: object) -> None:
         raise AssertionError("latents are fitted again")
 
-    monkeypatch.setattr(fit, "fitted_pairs", again)
+    monkeypatch.setattr(fit, "fitted_views", again)
     assert Run.open(path, prepared, tmp_path / "parted").fit()
     one, other = (
         load_file(tmp_path / each / "mirror" / CHECKPOINT) for each in ("whole", "parted")
