@@ -44,6 +44,7 @@ from train.probe import Evaluation, probe_auc
 from train.realism import realism_figures
 from train.regions import located
 from train.trainer import Trainer
+from train.warm_start import start_fader
 
 PROBED_FACES = 6_000
 """Training faces that fresh probes learn from."""
@@ -51,20 +52,26 @@ EDITED_FACES = 241
 """Validation faces whose edits are judged."""
 REAL_FACES = 1_500
 """Training faces that edits are held against."""
+MODEL = "model"
+"""Where, in a variant's run, its averaged model is kept."""
 
 
 @dataclass(frozen=True)
 class Departures:
     """What is tried beside the settings of a run.
 
-    erasure: whether what is linear in the code is taken from the latent. values: what the decoder
-    is told. loss: of reconstruction; "features" adds that of the estimator's first two blocks.
-    latent: "raw" leaves out its normalisation. restart: the discriminator starts anew every so
-    many steps. discriminators: how many there are, each on its own; the mean of their losses is
-    taken. distance_correlation: weight, beside the discriminator's, of the distance correlation of
-    latent and labels (Szekely et al. 2007, arXiv 0803.4101).
+    start: the variant, earlier in the file, whose weights this one begins with, as far as they fit.
+    sampling: of training faces; "plain" shows each as often as any other. erasure: whether what is
+    linear in the code is taken from the latent. values: what the decoder is told. loss: of
+    reconstruction; "features" adds that of the estimator's first two blocks. latent: "raw" leaves
+    out its normalisation. restart: the discriminator starts anew every so many steps.
+    discriminators: how many there are, each on its own; the mean of their losses is taken.
+    distance_correlation: weight, beside the discriminator's, of the distance correlation of latent
+    and labels (Szekely et al. 2007, arXiv 0803.4101).
     """
 
+    start: str = ""
+    sampling: Literal["balanced", "plain"] = "balanced"
     erasure: bool = True
     values: Literal["estimated", "labels"] = "estimated"
     loss: Literal["l2", "l1", "features"] = "l2"
@@ -114,7 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if unmeasured:
             configs = [comparison.config(v, options.config.parent) for v in unmeasured]
             _, estimator = load_model(options.model)
-            ground = Ground(configs[0], options.data, estimator, options.judge)
+            budget = comparison.config(Variant("budget"), options.config.parent)
+            ground = Ground(budget, options.data, estimator, options.judge)
             for variant, config in zip(unmeasured, configs, strict=True):
                 print(f"{variant.name} ...", flush=True)
                 trial = Trial(config, variant, options.out / variant.name, ground)
@@ -154,15 +162,26 @@ class Trial:
     def __init__(self, config: Config, variant: Variant, folder: Path, ground: Ground) -> None:
         self.config, self.folder, self.departures = config, folder, variant.departures
         self.ground = ground
-        self.train, self.validation = copy.copy(ground.train), copy.copy(ground.validation)
-        if self.departures.values == "labels":
-            self.train.values, self.validation.values = self.train.labels, self.validation.labels
+        first = variant.departures.start
+        if first and not (folder.parent / first / MODEL).is_dir():
+            raise ConfigError(f"{variant.name} begins with {first}: train that before it.")
         config.claim(folder)
         settings = config.fader
         torch.manual_seed(settings.trainer.seed)
-        self.sampler = BatchSampler(self.train, settings.batch_size, settings.trainer.seed)
         fader = config.new_fader()
         fader.schema = ground.schema
+        self.train, self.validation = copy.copy(ground.train), copy.copy(ground.validation)
+        for faces in (self.train, self.validation):
+            faces.image_size = fader.image_size
+        # Sliders start at the estimated values, whatever the decoder is told in training.
+        self.edited = self.validation.thinned(EDITED_FACES)
+        if self.departures.values == "labels":
+            self.train.values, self.validation.values = self.train.labels, self.validation.labels
+        self.sampler = BatchSampler(self.train, settings.batch_size, settings.trainer.seed)
+        if self.departures.sampling == "plain":
+            self.sampler.weights.fill_(1)
+        if first:
+            start_fader(fader, Fader.from_pretrained(folder.parent / first / MODEL))
         if not self.departures.erasure:
             fader.erasure = Untouched(math.prod(fader.latent_shape), fader.schema.code_size)
         if self.departures.latent == "raw":
@@ -184,6 +203,7 @@ class Trial:
     def figures(self) -> dict[str, Any]:
         """Of the averaged model: what it rebuilds, edits, mixes up, keeps in its latent."""
         fader = self.task.averaged_fader(self.sampler)
+        fader.save_pretrained(self.folder / MODEL)
         evaluation = Evaluation(lambda: fader, self.train, self.validation)
         settings = self.config.fader
         result: dict[str, Any] = {
@@ -196,9 +216,8 @@ class Trial:
         )
         for name, hidden in (("linear", 0), ("mlp", 256)):
             result[f"probe_{name}"] = probe_auc(fader.schema, known, unseen, hidden, steps=800)
-        # Sliders start at the estimated values, whatever the decoder was told in training.
-        faces, real = self.ground.validation.thinned(EDITED_FACES), self.train.thinned(REAL_FACES)
-        return result | edit_figures(fader, self.ground.judge, faces, real)
+        real = self.train.thinned(REAL_FACES)
+        return result | edit_figures(fader, self.ground.judge, self.edited, real)
 
 
 class VariedTask(FaderTask):

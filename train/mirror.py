@@ -224,12 +224,13 @@ class MirrorTask:
         (2N, 3, S, S).
         """
         kept = torch.where(self.moved, faces.values, told)
-        mean = mean_over(MIRRORED, self._drawn(faces.latents[:2], kept))
+        drawn = self._drawn(faces.latents[:2], kept)
+        mean = mean_over(MIRRORED, drawn)
         rows = (told != kept).any(1)
         if rows.any():
             latents = faces.latents[:, rows]
-            change = self._drawn(latents, told[rows]) - self._drawn(latents, kept[rows])
-            mean[rows] += mean_over(self.views, change)
+            before = torch.cat([drawn[:, rows], self._drawn(latents[2:], kept[rows])])
+            mean[rows] += mean_over(self.views, self._drawn(latents, told[rows]) - before)
         return torch.cat([mean, mean.flip(3)])
 
     def _drawn(self, latents: Tensor, values: Tensor) -> Tensor:

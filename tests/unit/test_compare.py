@@ -18,8 +18,14 @@ VARIANTS = [
     {"name": "recipe"},
     {"name": "half the size", "settings": {"model": {"image_size": SIZE // 2, "depth": 2}}},
     {
+        "name": "no step farther",
+        "settings": {"fader": {"trainer": {"steps": 0}}},
+        "departures": {"start": "half the size"},
+    },
+    {
         "name": "departed",
         "departures": {
+            "sampling": "plain",
             "erasure": False,
             "values": "labels",
             "loss": "features",
@@ -75,6 +81,19 @@ def test_each_variant_is_trained_measured_and_tabled(
     assert capsys.readouterr().out.splitlines()[-2:] == table.splitlines()[-2:]
 
 
+def test_a_variant_begins_with_the_weights_of_another(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    names = ["half the size", "no step farther"]
+    assert compare.main([*arguments, "--only", names[1]]) == 2
+    assert "begins with half the size" in capsys.readouterr().err
+    assert compare.main([*arguments, "--only", *names]) == 0
+    first, then = (Fader.from_pretrained(tmp_path / "runs" / name / "model") for name in names)
+    assert (first.image_size, then.image_size) == (SIZE // 2, SIZE)
+    weights, start = then.encoder.blocks[0].state_dict(), first.encoder.blocks[0].state_dict()
+    assert all(torch.equal(weights[name], start[name]) for name in start)
+
+
 def test_a_variant_that_is_none_is_named(
     arguments: list[str], capsys: pytest.CaptureFixture
 ) -> None:
@@ -82,13 +101,17 @@ def test_a_variant_that_is_none_is_named(
     assert "alchemy" in capsys.readouterr().err
 
 
-def test_the_shipped_comparison_can_be_built() -> None:
-    path = ROOT / "train" / "comparison.yaml"
+@pytest.mark.parametrize("name, sizes", [("comparison", {64}), ("comparison-128", {64, 128})])
+def test_the_shipped_comparisons_can_be_built(name: str, sizes: set[int]) -> None:
+    path = ROOT / "train" / f"{name}.yaml"
     comparison = build(compare.Comparison, yaml.safe_load(path.read_text()))
     variants = [build(compare.Variant, each) for each in comparison.variants]
     assert len({variant.name for variant in variants}) == len(variants) > 1
-    for variant in variants:
-        assert comparison.config(variant, path.parent).new_fader().image_size == 64
+    configs = [comparison.config(variant, path.parent) for variant in variants]
+    assert {config.new_fader().image_size for config in configs} == sizes
+    for before, variant in enumerate(variants):
+        start = variant.departures.start
+        assert not start or start in {each.name for each in variants[:before]}
 
 
 def test_distance_correlation_tells_dependence_that_no_line_shows() -> None:
