@@ -154,7 +154,6 @@ class Run:
         settings = self.config.fader
         sampler = self._sampler(settings, dark_glasses(self.train))
         fader = self.config.new_fader()
-        self.accelerator.print("Measuring where on a face each attribute shows ...")
         fader.schema = located(fader.schema, self.train.thinned(LOOKED_AT_FACES))
         if self.start:
             start_fader(fader, self.start[0])

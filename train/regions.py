@@ -13,6 +13,7 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from tqdm import tqdm
 
 from fader_demo.attributes import REGION_SIDE, AttributeSchema
 from train.data import PreparedFaces, overlap_weights
@@ -52,7 +53,8 @@ def _differences(schema: AttributeSchema, faces: PreparedFaces) -> Tensor:
     # Of each attribute: the faces' sum without and with it; of all: the sum of squares.
     sums, counts = torch.zeros(2, len(schema), 4, SIDE, SIDE), torch.zeros(2, len(schema))
     total, squares = torch.zeros(4, SIDE, SIDE), torch.zeros(4, SIDE, SIDE)
-    for part in torch.arange(len(faces)).split(BATCH):
+    parts = torch.arange(len(faces)).split(BATCH)
+    for part in tqdm(parts, "Measuring where attributes show", unit="batch"):
         features = _features(faces.batch(part).images)
         features = (features + features.flip(3)) / 2  # training mirrors half of the faces
         label = with_it[part]
