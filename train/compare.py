@@ -30,6 +30,7 @@ import yaml
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from fader_demo.attributes import AttributeSchema
 from fader_demo.estimator import AttributeEstimator
 from fader_demo.model import Fader, LinearErasure
 from fader_demo.pretrained import load_model
@@ -66,6 +67,8 @@ class Departures:
     reconstruction; "features" adds that of the estimator's first two blocks. latent: "raw" leaves
     out its normalisation. restart: the discriminator starts anew every so many steps.
     discriminators: how many there are, each on its own; the mean of their losses is taken.
+    attribute_weights: how much an attribute counts in the losses of discriminator and encoder, 1
+    where none is given.
     distance_correlation: weight, beside the discriminator's, of the distance correlation of latent
     and labels (Szekely et al. 2007, arXiv 0803.4101).
     """
@@ -78,6 +81,7 @@ class Departures:
     latent: Literal["normalised", "raw"] = "normalised"
     restart: int = 0
     discriminators: int = 1
+    attribute_weights: dict[str, float] = field(default_factory=dict)
     distance_correlation: float = 0.0
 
 
@@ -248,7 +252,15 @@ class VariedTask(FaderTask):
 
     def _new_discriminator(self, fader: Fader) -> nn.Module:
         new, count = super()._new_discriminator, self.departures.discriminators
-        return _Several(new(fader) for _ in range(count))
+        return Discriminators((new(fader) for _ in range(count)), self._weights(fader.schema))
+
+    def _weights(self, schema: AttributeSchema) -> Tensor:
+        weights = self.departures.attribute_weights
+        for name in weights:
+            schema.index_of(name)  # an attribute that there is
+        return torch.cat(
+            [torch.full((a.prediction_size,), weights.get(a.name, 1.0)) for a in schema]
+        )
 
     def _for_each(self, target: Tensor) -> Tensor:
         return target.repeat(self.departures.discriminators, 1)
@@ -260,11 +272,22 @@ class VariedTask(FaderTask):
         return loss
 
 
-class _Several(nn.ModuleList):
-    """Latent (N, C, h, w) -> logits of all discriminators, one after the other."""
+class Discriminators(nn.ModuleList):
+    """Latent (N, C, h, w) -> logits of all discriminators, one after the other.
+
+    weights (logits,): of what is learned from each. They act on the gradient, so that the losses,
+    means over attributes, need not know them.
+    """
+
+    weights: Tensor
+
+    def __init__(self, discriminators: Iterable[nn.Module], weights: Tensor) -> None:
+        super().__init__(discriminators)
+        self.register_buffer("weights", weights, persistent=False)
 
     def forward(self, latent: Tensor) -> Tensor:
-        return torch.cat([discriminator(latent) for discriminator in self])
+        logits = torch.cat([discriminator(latent) for discriminator in self])
+        return logits.detach() + self.weights * (logits - logits.detach())
 
 
 class Untouched(LinearErasure):

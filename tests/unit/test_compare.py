@@ -32,6 +32,7 @@ VARIANTS = [
             "latent": "raw",
             "restart": 2,
             "discriminators": 2,
+            "attribute_weights": {"Beard": 0.5},
             "distance_correlation": 1.0,
         },
     },
@@ -112,6 +113,19 @@ def test_the_shipped_comparisons_can_be_built(name: str, sizes: set[int]) -> Non
     for before, variant in enumerate(variants):
         start = variant.departures.start
         assert not start or start in {each.name for each in variants[:before]}
+
+
+def test_an_attribute_of_weight_nothing_teaches_nothing() -> None:
+    torch.manual_seed(0)
+    discriminator = torch.nn.Linear(4, 2)
+    several = compare.Discriminators([discriminator], torch.tensor([2.0, 0.0]))
+    latent = torch.randn(8, 4, requires_grad=True)
+    logits = several(latent)
+    assert torch.equal(logits, discriminator(latent))
+    logits.mean().backward()
+    weighted, own = latent.grad, discriminator.weight[0] / 8
+    assert weighted is not None
+    assert torch.allclose(weighted, own.expand(8, 4))  # 2 x a half of the mean over two
 
 
 def test_distance_correlation_tells_dependence_that_no_line_shows() -> None:
