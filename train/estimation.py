@@ -16,7 +16,7 @@ from fader_demo.attributes import AttributeSchema
 from train.augmentation import augment
 from train.data import Batch, PreparedFaces, predict
 from train.losses import prediction_loss
-from train.trainer import TrainerSettings
+from train.trainer import TrainerSettings, average_decay
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -87,9 +87,7 @@ class EstimatorTask(Generic[Network]):
 
 @torch.no_grad()
 def _averaged_in(averages: Any, weights: Any, count: Tensor | int) -> None:
-    """An exponential average, shorter at first: a short run would end near where it began."""
-    decay = min(AVERAGE_DECAY, (1 + int(count)) / (10 + int(count)))
-    get_ema_multi_avg_fn(decay)(averages, weights, count)
+    get_ema_multi_avg_fn(average_decay(AVERAGE_DECAY, int(count)))(averages, weights, count)
 
 
 def balanced_accuracy(score: Tensor, truth: Tensor) -> float:

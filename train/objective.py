@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn, update_bn
+from torch.optim.swa_utils import update_bn
 
 from fader_demo.blending import blend, confine
 from fader_demo.model import Fader, smooth
@@ -42,6 +42,7 @@ from train.losses import (
     change_loss,
     prediction_loss,
 )
+from train.trainer import average_decay
 
 FINAL_RATE = 0.05
 """What is left of a learning rate at the end of its fall."""
@@ -73,13 +74,14 @@ class Guidance:
 class Objective:
     """Defaults are those of the paper (sections 3.2 and 4.1) and of its released code.
 
-    lambda_e rises linearly from 0 over rise_steps. adversary_target: what encoder and decoder
-    want the discriminator to say (see ``adversarial_loss``). latent_noise: standard deviation of
-    the noise on the normalised latent. learning_rate: from decay_start on it falls, linearly over
-    decay_steps (for 0 never), to FINAL_RATE of itself. average_decay: of the exponential average
-    of the weights. tint: weight of ``block_error`` beside the squared error of pixels, which hardly
-    sees that a face has a wrong colour. held: the half that stays as it was started from, while the
-    other learns to serve it; guidance, which is for decoders, has no use where the decoder is held.
+    lambda_e rises linearly from 0 over rise_steps. adversary_target: what encoder and decoder want
+    the discriminator to say (see ``adversarial_loss``). latent_noise: standard deviation of the
+    noise on the normalised latent. learning_rate: from decay_start on it falls, linearly over
+    decay_steps (for 0 never), to FINAL_RATE of itself. average_decay: of the exponential average of
+    the weights, less in the first steps. tint: weight of ``block_error`` beside the squared error
+    of pixels, which hardly sees that a face has a wrong colour. held: the half that stays as it was
+    started from, while the other learns to serve it; guidance, which is for decoders, has no use
+    where the decoder is held.
     """
 
     lambda_e: float = 1e-4
@@ -133,12 +135,11 @@ class FaderTask:
         self.schema = fader.schema.to(device)
         self.accelerator = accelerator
         # What changes with the steps is in tensors, which a CUDA graph reads anew.
-        self._lambda_e, self._guidance = torch.zeros(2, device=device).unbind()
+        self._lambda_e, self._guidance, self._renewal = torch.zeros(3, device=device).unbind()
         fader = fader.to(device, memory_format=layout)  # type: ignore[call-overload]
         if objective.held != "neither":
             getattr(fader, objective.held).eval().requires_grad_(False)
         self.average = copy.deepcopy(fader).requires_grad_(False)
-        self._average_in = get_ema_multi_avg_fn(objective.average_decay)
         networks: dict[str, nn.Module] = {"fader": fader}
         if objective.lambda_e:
             networks["discriminator"] = self._new_discriminator(fader)
@@ -210,8 +211,7 @@ class FaderTask:
             loss = loss + self._guidance * of_edits
             loss = loss + self.objective.guidance.sparsity * logged["loss/change"]
         self._update("fader", self.fader, loss)
-        weights = self.accelerator.unwrap_model(self.fader).parameters()
-        self._average_in([*self.average.parameters()], [*weights], 0)
+        self._average_in(self.accelerator.unwrap_model(self.fader))
         return logged
 
     def averaged_fader(self, sampler: BatchSampler, batches: int = 50) -> Fader:
@@ -243,10 +243,16 @@ class FaderTask:
         """Sets what changes with the steps; of the photo critic's own pace, see there."""
         self._lambda_e.fill_(self.objective.lambda_at(step))
         self._guidance.fill_(self.objective.guidance.weight_at(step))
+        self._renewal.fill_(1 - average_decay(self.objective.average_decay, step))
         for name, optimizer in self.optimizers.items():
             pace = PhotoCritic.PACE if name == "photo_critic" else 1
             for group in optimizer.param_groups:
                 group["lr"].fill_(pace * self.objective.learning_rate_at(step))
+
+    @torch.no_grad()
+    def _average_in(self, fader: Fader) -> None:
+        for average, weight in zip(self.average.parameters(), fader.parameters(), strict=True):
+            average.lerp_(weight, self._renewal)
 
     def _new_discriminator(self, fader: Fader) -> nn.Module:
         width, dropout = self.objective.discriminator_width, self.objective.discriminator_dropout

@@ -59,6 +59,14 @@ class TrainerSettings:
     evaluate_every: int = 2_000
 
 
+def average_decay(limit: float, step: int) -> float:
+    """Of an exponential average of weights, at a step: its limit, less at first.
+
+    The average of a short run would end near where the run began.
+    """
+    return min(limit, (1 + step) / (10 + step))
+
+
 class Trainer(Generic[Given]):
     """Runs a task to ``settings.steps``, from its last checkpoint in ``folder`` if there is one.
 

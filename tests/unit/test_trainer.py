@@ -237,6 +237,24 @@ def test_learning_rates_fall_and_keep_their_pace(
         assert optimizer.param_groups[0]["lr"].item() == pytest.approx(pace * last)
 
 
+def test_the_averaged_weights_of_a_short_run_leave_its_start(
+    config: dict, prepared: Path, tmp_path: Path
+) -> None:
+    run = Run.open(write_config(config, tmp_path), prepared, tmp_path / "run")
+    trainer_, task, _ = run.fader_trainer()
+
+    def weights(fader: Fader) -> torch.Tensor:
+        return torch.cat([weight.detach().flatten() for weight in fader.parameters()])
+
+    first = weights(task.fader)
+    trainer_.fit()
+    last, average = weights(task.fader), weights(task.average)
+    assert 0 < (average - last).norm() < (first - last).norm() / 2
+    # A long one forgets at the pace that is set.
+    limit = run.config.fader.objective.average_decay
+    assert trainer.average_decay(limit, 10**6) == limit == 0.999
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_run_on_a_gpu_ends_in_a_model(config: dict, prepared: Path, tmp_path: Path) -> None:
     config["fader"]["trainer"]["evaluate_every"] = 6
