@@ -142,6 +142,8 @@ def build(cls: Any, content: Any, where: str = "") -> Any:
 
 
 def _setting(wanted: Any, value: Any, path: str) -> Any:
+    if wanted is Any:
+        return value
     if dataclasses.is_dataclass(wanted):
         return build(wanted, value, path)
     origin, options = typing.get_origin(wanted), typing.get_args(wanted)
@@ -154,6 +156,8 @@ def _setting(wanted: Any, value: Any, path: str) -> Any:
             return float(value)  # YAML reads 1e-4 as a string
         except ValueError:
             raise ConfigError(f"{path} must be a number, not {value!r}.") from None
+    if origin is dict and isinstance(value, Mapping):
+        return {key: _setting(options[1], entry, f"{path}.{key}") for key, entry in value.items()}
     if origin is tuple and isinstance(value, list) and len(value) == len(options):
         return tuple(
             _setting(kind, entry, path) for kind, entry in zip(options, value, strict=True)

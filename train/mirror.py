@@ -8,6 +8,9 @@ detection). Latents stay as they are.
 
 Hair, whose every strand may lie elsewhere, gains more from views that are moved by some pixels
 besides. A mouth or an eye would be fainter: a decoder knows aligned faces alone.
+
+What no photo shows, a beard on a woman, a decoder hardly draws, but it does on the same face told
+to be a man. So it learns that edit: what the beard changes on the man, put on the woman.
 """
 
 from __future__ import annotations
@@ -84,12 +87,15 @@ MOVED = tuple(
 @dataclass(frozen=True)
 class MirrorSettings:
     """faces: of the training's, whose latents are fitted. batch_size: faces a step, each with its
-    mirror image. moved: attributes, of those that the model has, whose edits are the mean over
-    moved views too. With 0 steps, as by default, a decoder is left as it was trained.
+    mirror image. moved: attributes whose edits are the mean over moved views too. put_on_as:
+    {attribute: {other: (low, high)}}, an edit that puts the attribute on is drawn as on a face
+    whose others lie within these ranges. Attributes that the model lacks are passed over in both.
+    With 0 steps, as by default, a decoder is left as it was trained.
     """
 
     faces: int = 3_000
     moved: list[str] = field(default_factory=list)
+    put_on_as: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
     batch_size: int = 24
     learning_rate: float = 2e-4
     trainer: TrainerSettings = field(default_factory=lambda: TrainerSettings(steps=0))
@@ -175,8 +181,9 @@ class MirrorTask:
         self.accelerator = accelerator
         self.trained = fader.requires_grad_(False)
         self.schema = fader.schema.to(accelerator.device)
-        moved = [attribute.name in settings.moved for attribute in fader.schema]
-        self.moved = torch.tensor(moved, device=accelerator.device)
+        apart = {*settings.moved, *settings.put_on_as}
+        self.apart = torch.tensor([each.name in apart for each in fader.schema])
+        self.apart = self.apart.to(accelerator.device)
         self.views = settings.views(fader.schema)
         decoder = copy.deepcopy(fader.decoder).requires_grad_(True)
         self.average = AveragedModel(decoder, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE_DECAY))
@@ -223,15 +230,33 @@ class MirrorTask:
         """What is to be drawn of the faces and of their mirror images at values (N, attributes):
         (2N, 3, S, S).
         """
-        kept = torch.where(self.moved, faces.values, told)
-        drawn = self._drawn(faces.latents[:2], kept)
-        mean = mean_over(MIRRORED, drawn)
-        rows = (told != kept).any(1)
-        if rows.any():
-            latents = faces.latents[:, rows]
-            before = torch.cat([drawn[:, rows], self._drawn(latents[2:], kept[rows])])
-            mean[rows] += mean_over(self.views, self._drawn(latents, told[rows]) - before)
+        kept = torch.where(self.apart, faces.values, told)
+        mean = mean_over(MIRRORED, self._drawn(faces.latents[:2], kept))
+        for index in self.apart.nonzero().flatten().tolist():
+            after = kept.clone()
+            after[:, index] = told[:, index]
+            rows = after[:, index] != kept[:, index]
+            if rows.any():
+                mean[rows] += self._change(index, faces.latents[:, rows], kept[rows], after[rows])
+            kept = after
         return torch.cat([mean, mean.flip(3)])
+
+    def _change(self, index: int, latents: Tensor, before: Tensor, after: Tensor) -> Tensor:
+        """What attribute ``index`` changes from values (N, attributes) to others, in which nothing
+        else differs: (N, 3, S, S).
+        """
+        name = self.schema.names[index]
+        views = self.views if name in self.settings.moved else MIRRORED
+        put_on = after[:, index] > before[:, index]
+        for other, (low, high) in self.settings.put_on_as.get(name, {}).items():
+            if other in self.schema.names:
+                column = self.schema.index_of(other)
+                told = before[:, column]
+                told = torch.where(put_on, told.clamp(low, high), told)
+                before, after = before.clone(), after.clone()
+                before[:, column] = after[:, column] = told
+        latents = latents[: len(views)]
+        return mean_over(views, self._drawn(latents, after) - self._drawn(latents, before))
 
     def _drawn(self, latents: Tensor, values: Tensor) -> Tensor:
         """Latents (views, N, C, h, w), values (N, attributes) -> (views, N, 3, S, S)."""

@@ -29,12 +29,15 @@ def test_numbers_that_yaml_takes_for_text_are_numbers(config: dict, tmp_path: Pa
         ("fader", "batch_size", True, "fader.batch_size must be of type int"),
         ("estimator", "learning_rate", "fast", "estimator.learning_rate must be a number"),
         ("fader", "objective", 3, "fader.objective must hold settings"),
+        ("model", "width", "wide", "model.width must be of type int"),
+        ("mirror", "put_on_as", {"Beard": {"Male": [1]}}, "put_on_as.Beard.Male must be of type"),
+        ("mirror", "put_on_as", {"Beard": 1}, "put_on_as.Beard must be of type dict"),
     ],
 )
 def test_a_wrong_setting_is_named(
     config: dict, tmp_path: Path, section: str, name: str, value: object, message: str
 ) -> None:
-    config[section][name] = value
+    config.setdefault(section, {})[name] = value
     with pytest.raises(ConfigError, match=message):
         Config.read(write_config(config, tmp_path))
 

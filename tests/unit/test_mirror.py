@@ -128,6 +128,36 @@ def test_only_the_edits_of_some_attributes_are_the_mean_over_moved_views(
     assert not torch.allclose(edits[1], of_pair[1], atol=1e-3)
 
 
+def test_an_attribute_is_put_on_as_on_faces_with_another(
+    fader: Fader, faces: PreparedFaces
+) -> None:
+    put_on_as = {"Beard": {"Smiling": (0.8, 1.0), "Not_An_Attribute": (0.0, 0.0)}, "None": {}}
+    task = MirrorTask(fader, dataclasses.replace(settings(1), put_on_as=put_on_as), Accelerator())
+    smile, beard = (fader.schema.names.index(name) for name in ("Smiling", "Beard"))
+    latents = torch.randn(2, 5, *fader.latent_shape)
+    values, told = torch.empty(5, 2), torch.empty(5, 2)
+    values[:, smile] = torch.tensor([0.2, 0.9, 0.2, 0.2, 0.2])
+    values[:, beard] = torch.tensor([0.1, 0.1, 0.9, 0.1, 0.1])
+    told[:, smile] = torch.tensor([0.2, 0.9, 0.2, 0.4, 0.4])
+    told[:, beard] = torch.tensor([0.7, 0.7, 0.3, 0.7, 0.1])
+    as_smiling = torch.tensor([0.8, 0.9, 0.2, 0.8, 0.4])
+
+    def drawn(smiling: Tensor, bearded: Tensor) -> Tensor:
+        table = torch.empty(5, 2)
+        table[:, smile], table[:, beard] = smiling, bearded
+        with torch.no_grad():
+            return mean_over(MIRRORED, torch.stack([fader.decode(z, table) for z in latents]))
+
+    shown = Viewed(latents, values, faces.batch(torch.arange(1)).images)
+    edits, mirrored = task.mean_edits(shown, told).chunk(2)
+    assert torch.equal(edits, mirrored.flip(3))
+    before, after = values[:, beard], told[:, beard]
+    change = drawn(as_smiling, after) - drawn(as_smiling, before)
+    assert torch.allclose(edits, drawn(told[:, smile], before) + change, atol=1e-5)
+    otherwise = (edits - drawn(told[:, smile], after)).abs().amax((1, 2, 3)) > 1e-4
+    assert otherwise.tolist() == [True, False, False, True, False]
+
+
 def test_no_moved_view_is_fitted_for_a_model_without_those_attributes(fader: Fader) -> None:
     assert settings(1).views(fader.schema) == MIRRORED
     other = dataclasses.replace(settings(1), moved=["Blond_Hair"])
