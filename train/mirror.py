@@ -248,13 +248,12 @@ class MirrorTask:
         name = self.schema.names[index]
         views = self.views if name in self.settings.moved else MIRRORED
         put_on = after[:, index] > before[:, index]
+        before, after = before.clone(), after.clone()
         for other, (low, high) in self.settings.put_on_as.get(name, {}).items():
             if other in self.schema.names:
                 column = self.schema.index_of(other)
-                told = before[:, column]
-                told = torch.where(put_on, told.clamp(low, high), told)
-                before, after = before.clone(), after.clone()
-                before[:, column] = after[:, column] = told
+                held = before[put_on, column].clamp(low, high)
+                before[put_on, column] = after[put_on, column] = held
         latents = latents[: len(views)]
         return mean_over(views, self._drawn(latents, after) - self._drawn(latents, before))
 
