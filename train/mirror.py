@@ -10,7 +10,9 @@ Hair, whose every strand may lie elsewhere, gains more from views that are moved
 besides. A mouth or an eye would be fainter: a decoder knows aligned faces alone.
 
 What no photo shows, a beard on a woman, a decoder hardly draws, but it does on the same face told
-to be a man. So it learns that edit: what the beard changes on the man, put on the woman.
+to be a man. So it learns that edit: what the beard changes on the man, put on the woman. And where
+some faces answer sooner than others, so that one strength is too much for these and too little for
+those, it learns to go less far on the former.
 """
 
 from __future__ import annotations
@@ -89,13 +91,16 @@ class MirrorSettings:
     """faces: of the training's, whose latents are fitted. batch_size: faces a step, each with its
     mirror image. moved: attributes whose edits are the mean over moved views too. put_on_as:
     {attribute: {other: (low, high)}}, an edit that puts the attribute on is drawn as on a face
-    whose others lie within these ranges. Attributes that the model lacks are passed over in both.
+    whose others lie within these ranges. put_on_part: {attribute: {other: (at_0, at_1)}}, the part
+    of the way that it is put on, from where the other is 0 to where it is 1. Attributes that the
+    model lacks are passed over in all three.
     With 0 steps, as by default, a decoder is left as it was trained.
     """
 
     faces: int = 3_000
     moved: list[str] = field(default_factory=list)
     put_on_as: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
+    put_on_part: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
     batch_size: int = 24
     learning_rate: float = 2e-4
     trainer: TrainerSettings = field(default_factory=lambda: TrainerSettings(steps=0))
@@ -181,7 +186,7 @@ class MirrorTask:
         self.accelerator = accelerator
         self.trained = fader.requires_grad_(False)
         self.schema = fader.schema.to(accelerator.device)
-        apart = {*settings.moved, *settings.put_on_as}
+        apart = {*settings.moved, *settings.put_on_as, *settings.put_on_part}
         self.apart = torch.tensor([each.name in apart for each in fader.schema])
         self.apart = self.apart.to(accelerator.device)
         self.views = settings.views(fader.schema)
@@ -242,13 +247,18 @@ class MirrorTask:
         return torch.cat([mean, mean.flip(3)])
 
     def _change(self, index: int, latents: Tensor, before: Tensor, after: Tensor) -> Tensor:
-        """What attribute ``index`` changes from values (N, attributes) to others, in which nothing
-        else differs: (N, 3, S, S).
+        """What is to be drawn of a change of attribute ``index``, from values (N, attributes) to
+        others in which nothing else differs: (N, 3, S, S).
         """
         name = self.schema.names[index]
         views = self.views if name in self.settings.moved else MIRRORED
         put_on = after[:, index] > before[:, index]
         before, after = before.clone(), after.clone()
+        for other, (at_0, at_1) in self.settings.put_on_part.get(name, {}).items():
+            if other in self.schema.names:
+                place = before[put_on, self.schema.index_of(other)].clamp(0, 1)
+                way = after[put_on, index] - before[put_on, index]
+                after[put_on, index] = before[put_on, index] + way * (at_0 + place * (at_1 - at_0))
         for other, (low, high) in self.settings.put_on_as.get(name, {}).items():
             if other in self.schema.names:
                 column = self.schema.index_of(other)

@@ -158,6 +158,28 @@ def test_an_attribute_is_put_on_as_on_faces_with_another(
     assert otherwise.tolist() == [True, False, False, True, False]
 
 
+def test_an_attribute_is_put_on_a_part_of_the_way_by_another(
+    fader: Fader, faces: PreparedFaces
+) -> None:
+    parts = {"Beard": {"Smiling": (1.0, 0.6), "Not_An_Attribute": (0.0, 0.0)}, "None": {}}
+    task = MirrorTask(fader, dataclasses.replace(settings(1), put_on_part=parts), Accelerator())
+    smile, beard = (fader.schema.names.index(name) for name in ("Smiling", "Beard"))
+    latents = torch.randn(2, 5, *fader.latent_shape)
+    values, told = torch.empty(5, 2), torch.empty(5, 2)
+    values[:, smile] = torch.tensor([0.0, 1.0, 0.5, 1.0, 1.0])
+    values[:, beard] = torch.tensor([0.2, 0.2, 0.2, 0.2, 0.8])
+    told[:, smile] = torch.tensor([0.0, 1.0, 0.5, 0.0, 1.0])
+    told[:, beard] = torch.tensor([1.2, 1.2, 1.2, 1.2, 0.3])
+    drawn_as = told.clone()  # the third half way between, the last is taken off
+    drawn_as[:, beard] = torch.tensor([1.2, 0.8, 1.0, 1.2, 0.3])
+    with torch.no_grad():
+        expected = mean_over(MIRRORED, torch.stack([fader.decode(z, drawn_as) for z in latents]))
+    shown = Viewed(latents, values, faces.batch(torch.arange(1)).images)
+    edits, mirrored = task.mean_edits(shown, told).chunk(2)
+    assert torch.equal(edits, mirrored.flip(3))
+    assert torch.allclose(edits, expected, atol=1e-5)
+
+
 def test_no_moved_view_is_fitted_for_a_model_without_those_attributes(fader: Fader) -> None:
     assert settings(1).views(fader.schema) == MIRRORED
     other = dataclasses.replace(settings(1), moved=["Blond_Hair"])
