@@ -254,18 +254,21 @@ class MirrorTask:
         views = self.views if name in self.settings.moved else MIRRORED
         put_on = after[:, index] > before[:, index]
         before, after = before.clone(), after.clone()
-        for other, (at_0, at_1) in self.settings.put_on_part.get(name, {}).items():
-            if other in self.schema.names:
-                place = before[put_on, self.schema.index_of(other)].clamp(0, 1)
-                way = after[put_on, index] - before[put_on, index]
-                after[put_on, index] = before[put_on, index] + way * (at_0 + place * (at_1 - at_0))
-        for other, (low, high) in self.settings.put_on_as.get(name, {}).items():
-            if other in self.schema.names:
-                column = self.schema.index_of(other)
-                held = before[put_on, column].clamp(low, high)
-                before[put_on, column] = after[put_on, column] = held
+        for column, (at_0, at_1) in self._others(self.settings.put_on_part, name):
+            part = at_0 + before[put_on, column].clamp(0, 1) * (at_1 - at_0)
+            after[put_on, index] = before[put_on, index].lerp(after[put_on, index], part)
+        for column, (low, high) in self._others(self.settings.put_on_as, name):
+            held = before[put_on, column].clamp(low, high)
+            before[put_on, column] = after[put_on, column] = held
         latents = latents[: len(views)]
         return mean_over(views, self._drawn(latents, after) - self._drawn(latents, before))
+
+    def _others(
+        self, settings: dict[str, dict[str, tuple[float, float]]], name: str
+    ) -> list[tuple[int, tuple[float, float]]]:
+        """What a setting says of attribute ``name``, by the columns of those that the model has."""
+        named = settings.get(name, {}).items()
+        return [(self.schema.index_of(o), pair) for o, pair in named if o in self.schema.names]
 
     def _drawn(self, latents: Tensor, values: Tensor) -> Tensor:
         """Latents (views, N, C, h, w), values (N, attributes) -> (views, N, 3, S, S)."""

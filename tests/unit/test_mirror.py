@@ -107,7 +107,6 @@ def test_only_the_edits_of_some_attributes_are_the_mean_over_moved_views(
     views = wanted.views(fader.schema)
     assert views == (*MIRRORED, *MOVED)
     latents, values = torch.randn(len(views), 3, *fader.latent_shape), faces.values[:3]
-    shown = Viewed(latents, values, faces.batch(torch.arange(1)).images)
     smile, beard = (fader.schema.names.index(name) for name in ("Smiling", "Beard"))
     told = values.clone()
     told[0, smile] = 1 - told[0, smile]
@@ -118,14 +117,29 @@ def test_only_the_edits_of_some_attributes_are_the_mean_over_moved_views(
             return torch.stack([fader.decode(latent, told) for latent in latents])
 
     task = MirrorTask(fader, wanted, Accelerator())
-    edits, mirrored = task.mean_edits(shown, told).chunk(2)
-    assert torch.equal(edits, mirrored.flip(3))
+    edits = edits_of(task, faces, latents, values, told)
     of_pair = mean_over(MIRRORED, drawn(told)[:2])
     assert torch.allclose(edits[[0, 2]], of_pair[[0, 2]], atol=1e-5)
     change = mean_over(views, drawn(told) - drawn(values))
     expected = mean_over(MIRRORED, drawn(values)[:2]) + change
     assert torch.allclose(edits[1], expected[1], atol=1e-5)
     assert not torch.allclose(edits[1], of_pair[1], atol=1e-3)
+
+
+def edits_of(
+    task: MirrorTask, faces: PreparedFaces, latents: Tensor, values: Tensor, told: Tensor
+) -> Tensor:
+    """The mean edits of faces; those of their mirror images must be these, turned round."""
+    shown = Viewed(latents, values, faces.batch(torch.arange(1)).images)
+    edits, mirrored = task.mean_edits(shown, told).chunk(2)
+    assert torch.equal(edits, mirrored.flip(3))
+    return edits
+
+
+def drawn_mean(fader: Fader, latents: Tensor, values: Tensor) -> Tensor:
+    """What a decoder draws of a face and of its mirror image, in the mean."""
+    with torch.no_grad():
+        return mean_over(MIRRORED, torch.stack([fader.decode(z, values) for z in latents]))
 
 
 def test_an_attribute_is_put_on_as_on_faces_with_another(
@@ -145,12 +159,9 @@ def test_an_attribute_is_put_on_as_on_faces_with_another(
     def drawn(smiling: Tensor, bearded: Tensor) -> Tensor:
         table = torch.empty(5, 2)
         table[:, smile], table[:, beard] = smiling, bearded
-        with torch.no_grad():
-            return mean_over(MIRRORED, torch.stack([fader.decode(z, table) for z in latents]))
+        return drawn_mean(fader, latents, table)
 
-    shown = Viewed(latents, values, faces.batch(torch.arange(1)).images)
-    edits, mirrored = task.mean_edits(shown, told).chunk(2)
-    assert torch.equal(edits, mirrored.flip(3))
+    edits = edits_of(task, faces, latents, values, told)
     before, after = values[:, beard], told[:, beard]
     change = drawn(as_smiling, after) - drawn(as_smiling, before)
     assert torch.allclose(edits, drawn(told[:, smile], before) + change, atol=1e-5)
@@ -172,12 +183,8 @@ def test_an_attribute_is_put_on_a_part_of_the_way_by_another(
     told[:, beard] = torch.tensor([1.2, 1.2, 1.2, 1.2, 0.3])
     drawn_as = told.clone()  # the third half way between, the last is taken off
     drawn_as[:, beard] = torch.tensor([1.2, 0.8, 1.0, 1.2, 0.3])
-    with torch.no_grad():
-        expected = mean_over(MIRRORED, torch.stack([fader.decode(z, drawn_as) for z in latents]))
-    shown = Viewed(latents, values, faces.batch(torch.arange(1)).images)
-    edits, mirrored = task.mean_edits(shown, told).chunk(2)
-    assert torch.equal(edits, mirrored.flip(3))
-    assert torch.allclose(edits, expected, atol=1e-5)
+    edits = edits_of(task, faces, latents, values, told)
+    assert torch.allclose(edits, drawn_mean(fader, latents, drawn_as), atol=1e-5)
 
 
 def test_no_moved_view_is_fitted_for_a_model_without_those_attributes(fader: Fader) -> None:
