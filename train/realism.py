@@ -49,7 +49,8 @@ class RealFaces:
 
         The unbiased estimate of the squared maximum mean discrepancy with the kernel
         (x y / D + 1)^3 (Binkowski et al. 2018, arXiv 1801.01401, section 4): about 0, or just
-        below, of faces distributed alike. NaN where one face alone has a weight.
+        below, of faces distributed alike and drawn one by one; more where few people have all of
+        them (train/RESULTS.md, "KID of few people"). NaN where one face alone has a weight.
         """
         made, weights = made.double(), weights.double()
         weights = weights / weights.sum(1, keepdim=True)
